@@ -1,0 +1,74 @@
+/* drop.h - release an object from any thread; its destructor runs on its owner.
+ * SPDX-License-Identifier: MIT
+ *
+ * Fork: what was pending for owners that did not survive is not destroyed in the child. Signal
+ * handlers: tether_drop_later and tether_post, where the thread has an owner; not tether_drop, which
+ * may run a destructor. Thread exit: the thread's inbox is drained, then closed; later drops for it
+ * take the orphan path. dlclose: see tag.h. */
+#ifndef TETHER_DROP_H
+#define TETHER_DROP_H
+
+#include <tether/tag.h>
+
+TETHER_BEGIN_
+
+/** What became of a drop. Whatever it says, the caller may not touch the object any more. */
+enum tether_dropped {
+	TETHER_HERE = 0,     /* destroyed, before the call returned */
+	TETHER_QUEUED = 1,   /* on its way; its destructor runs later, on its owner */
+	TETHER_BATCHED = 2,  /* collected by a batch scope, to be sent at its end */
+	TETHER_ORPHANED = 3, /* its owner has gone: its type's policy was applied */
+	TETHER_REFUSED = 4   /* misuse, reported: dropped before, never bound, or overwritten; untouched */
+};
+
+/** Release `object`: its destructor runs on its owner; at once if that is the calling thread.
+ * Inside a destructor it is always queued, on a private list that is run when that destructor has
+ * returned: a chain of any length takes constant stack. An unbound object is destroyed here.
+ * Any thread, not a signal handler. Lock-free, never allocates, never fails for memory. Callbacks run
+ * with no lock held and with cancellation disabled. Reports a second drop of the same object, a tag
+ * that is not one, and an orphan that is leaked. */
+TETHER_API enum tether_dropped tether_drop(struct tether *object);
+
+/** Like tether_drop(), but the destructor never runs inside this call: at home the object is queued
+ * too, behind what is in the inbox. (An object without an owner, and an orphan of an ANYWHERE type,
+ * has no queue to wait in and is destroyed here.)
+ * Any thread; a signal handler too for a thread and an object with an owner. Lock-free, never
+ * allocates. Reports as tether_drop(). */
+TETHER_API enum tether_dropped tether_drop_later(struct tether *object);
+
+/** What became of a message. */
+enum tether_fate {
+	TETHER_RUN = 0,        /* called at home: by the owner it was posted to */
+	TETHER_UNDELIVERED = 1 /* that owner has gone: called by whoever found out */
+};
+
+/** A function to run on another owner's thread. In the sender's memory, usually inside something
+ * larger; it must stay valid until its function is called, which may free it or post it again. */
+struct tether_message {
+	struct tether node_; /* private */
+	void (*fn)(struct tether_message *message, enum tether_fate fate);
+};
+
+/** Initialiser of a message, and the same at run time. */
+#define TETHER_MESSAGE_INIT(fn) \
+	{ \
+		{0, 0, 0, 0}, fn \
+	}
+TETHER_INLINE_ void tether_message_init(struct tether_message *message, void (*fn)(struct tether_message *, enum tether_fate))
+{
+	message->node_.owner_ = message->node_.state_ = message->node_.next_ = message->node_.hint_ = 0;
+	message->fn = fn;
+}
+
+/** Have `message->fn` called on the thread of owner `to`, after everything this thread has sent there
+ * before, drops included. The function is called exactly once for each post that is accepted: with
+ * TETHER_RUN by the owner, or with TETHER_UNDELIVERED.
+ * Any thread, a signal handler too where the thread has an owner. Lock-free, never allocates.
+ * 0: queued. -ESRCH: that owner has gone; the function was called with UNDELIVERED, here, before the
+ * return. -EINVAL: `to` is no owner; likewise called, and reported. -EALREADY: the message is still on
+ * its way from an earlier post, whose fate it keeps; reported. */
+TETHER_API int tether_post(tether_owner_t to, struct tether_message *message);
+
+TETHER_END_
+
+#endif

@@ -1,0 +1,159 @@
+/* tag.h - the tag in an object, its type, and the check.
+ * SPDX-License-Identifier: MIT
+ *
+ *     struct conn { int fd; struct tether tether; };
+ *     static void conn_destroy(void *object);
+ *     static const struct tether_type conn_type = TETHER_TYPE(struct conn, tether, conn_destroy);
+ *
+ *     tether_bind(&c->tether, &conn_type);      // it is this thread's now
+ *     TETHER_CHECK(&c->tether);                 // first line of each function that takes one
+ *     tether_drop(&c->tether);                  // from any thread; destroyed on its owner
+ *
+ * Fork: the forking thread's objects stay its own in the child. Signal handlers: TETHER_CHECK,
+ * TETHER_ENSURE and tether_is_mine, where the thread has an owner. Thread exit: objects left behind
+ * are orphans when somebody drops them; their type's policy decides. dlclose: a type must outlive its
+ * objects, so do not unload a module whose types are still in use. */
+#ifndef TETHER_TAG_H
+#define TETHER_TAG_H
+
+#include <tether/base.h>
+
+TETHER_BEGIN_
+
+/** The tag: 32 bytes, embedded, one per object. All fields are private. All zero is a valid "not
+ * bound": using it is reported, never undefined. */
+struct tether {
+	uint64_t owner_; /* who passes the check; atomic */
+	uint64_t state_; /* type pointer, state, magic; atomic, every transition is one CAS on it */
+	uint64_t next_;  /* once dropped: the next node of the inbox */
+	uint64_t hint_;  /* once dropped: room for a prefetch hint */
+};
+
+/** What becomes of an object that is dropped when its owner has gone. */
+enum tether_orphan {
+	TETHER_LEAK = 0,     /* never destroy it: count and report it */
+	TETHER_ANYWHERE = 1, /* its destructor does not care: run it on the thread that finds out */
+	TETHER_HEIR = 2      /* send it to the type's heir; leak it if that has gone as well */
+};
+
+/** What a violation does. */
+enum tether_level {
+	TETHER_LEVEL_DEFAULT = 0, /* what tether_set_level() chose: TETHER_WARN_ONCE unless told */
+	TETHER_COUNT = 1,         /* count it, print nothing */
+	TETHER_WARN_ONCE = 2,     /* report each kind once per site and type, count the repeats */
+	TETHER_WARN = 3,          /* report every one */
+	TETHER_ABORT = 4          /* report it, then abort() */
+};
+
+/** What the library must know of a type of object. Static and const, one per type; it must outlive
+ * every object. Fill it with a TETHER_TYPE macro. (64-byte aligned: a tag keeps state in the low bits
+ * of its address.) */
+struct tether_type {
+	uint64_t magic_;                                   /* private */
+	const char *name;                                  /* shown in reports */
+	size_t offset;                                     /* of the tag in the object, bytes */
+	void (*destroy)(void *object);                     /* NULL: destroy_with is called */
+	void (*destroy_with)(void *object, void *context); /* NULL: nothing to destroy */
+	void *context;                                     /* for destroy_with */
+	const tether_owner_t *heir;                        /* for TETHER_HEIR: where its number is; read atomically */
+	enum tether_orphan orphan;
+	enum tether_level level;
+} __attribute__((aligned(64)));
+
+#define TETHER_TYPE_MAGIC_ UINT64_C(0x7465746865722d31)
+
+/** Static initialisers of a struct tether_type, in C and in C++17.
+ * TETHER_TYPE: a struct, its member of type struct tether, and its destructor.
+ * TETHER_TYPE_POLICY: with an orphan policy (not TETHER_HEIR) and a level.
+ * TETHER_TYPE_HEIR: with the address of a tether_owner_t that names who inherits.
+ * TETHER_TYPE_AT: everything by hand, for C++ classes that offsetof cannot take, and for destructors
+ * that want a context (destroy is NULL then). */
+#define TETHER_TYPE(object, member, destroy) TETHER_TYPE_POLICY(object, member, destroy, TETHER_LEAK, TETHER_LEVEL_DEFAULT)
+#define TETHER_TYPE_POLICY(object, member, destroy, orphan, level) \
+	TETHER_TYPE_AT(#object, offsetof(object, member), destroy, NULL, NULL, NULL, orphan, level)
+#define TETHER_TYPE_HEIR(object, member, destroy, heir, level) \
+	TETHER_TYPE_AT(#object, offsetof(object, member), destroy, NULL, NULL, heir, TETHER_HEIR, level)
+#define TETHER_TYPE_AT(name, offset, destroy, destroy_with, context, heir, orphan, level) \
+	{ \
+		TETHER_TYPE_MAGIC_, name, offset, destroy, destroy_with, context, heir, orphan, level \
+	}
+
+/* state_: bits 0-3 the state, 4-5 flags, 6-47 the type's address, 48-55 the magic, 56-63 the address's
+ * pointer tag (HWASan, MTE) where there is one. */
+#define TETHER_STATE_UNBOUND_ UINT64_C(1)
+#define TETHER_STATE_MAGIC_ (UINT64_C(0xa5) << 48)
+
+/** Static initialiser of an unbound tag: somebody has to tether_claim() it.
+ *     static struct cache cache = { .tether = TETHER_INIT(cache_type) }; */
+#define TETHER_INIT(type) \
+	{ \
+		0, (uint64_t)(uintptr_t) & (type) + TETHER_STATE_MAGIC_ + TETHER_STATE_UNBOUND_, 0, 0 \
+	}
+
+/** Make the calling thread's owner the owner of a new object. It overwrites whatever the tag held, so
+ * it is for memory that nobody else can reach yet: new, or destroyed and used again.
+ * Any thread. Wait-free after the thread's first call, which may allocate (see tether_self()).
+ * Reports a type that is not one; the tag is then left all zero. Where the thread can have no owner
+ * the tag is left unbound, reported. */
+TETHER_API void tether_bind(struct tether *tag, const struct tether_type *type);
+
+/** Prepare a tag without an owner: the first thread that calls tether_claim() gets it. Until then
+ * checks report that nobody has claimed it, and dropping it destroys it where it is dropped.
+ * Any thread. Wait-free. Never allocates. Reports a type that is not one. */
+TETHER_API void tether_bind_later(struct tether *tag, const struct tether_type *type);
+
+/** Take an unbound object: true if it is the caller's now (also if it was already). False, without a
+ * report, if another thread was first. Any thread. Lock-free. May allocate as tether_self() does.
+ * Reports a tag that is zero, overwritten or already dropped, and returns false. */
+TETHER_API bool tether_claim(struct tether *tag);
+
+/** End a tag without running its destructor, before its memory is reused for something else. The
+ * owner's thread, or anyone if it is unbound; also the last act of a destructor that keeps the memory
+ * (a pool). Wait-free. Reports a tag that is another thread's, which it then ends, and one that is on
+ * its way home, which it leaves alone. */
+TETHER_API void tether_fini(struct tether *tag);
+
+/* The cold half of the check. Private; called by the macros below. */
+TETHER_API TETHER_COLD_ bool tether_check_failed_(const struct tether *tag, const char *file, int line, const char *function);
+TETHER_API TETHER_COLD_ bool tether_is_mine_slow_(const struct tether *tag);
+
+/* Relaxed is enough: only our own number can match, and we stored it, or it was stored before the
+ * object reached us; any other value, however old, is a mismatch. */
+TETHER_INLINE_ bool tether_matches_(const struct tether *tag)
+{
+	return __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED) == tether_self_;
+}
+
+TETHER_INLINE_ void tether_check_(const struct tether *tag, const char *file, int line, const char *function)
+{
+	if (TETHER_UNLIKELY_(!tether_matches_(tag)))
+		(void)tether_check_failed_(tag, file, line, function);
+}
+
+TETHER_INLINE_ bool tether_ensure_(const struct tether *tag, const char *file, int line, const char *function)
+{
+	return TETHER_UNLIKELY_(!tether_matches_(tag)) ? tether_check_failed_(tag, file, line, function) : true;
+}
+
+/** Is the object the calling thread's? The same answer in every build, checks on or off, so code may
+ * branch on it. Any thread, signal handlers too. Wait-free. Never reports, never claims. */
+TETHER_INLINE_ bool tether_is_mine(const struct tether *tag)
+{
+	return tether_matches_(tag) || tether_is_mine_slow_(tag);
+}
+
+/** TETHER_CHECK(tag): report it if the object is not the calling thread's. A statement. With checks
+ * off its argument is type-checked and not evaluated, and it compiles to nothing.
+ * TETHER_ENSURE(tag): the same in every build, as an expression: false, reported, if it is not mine.
+ * Any thread, signal handlers too where the thread has an owner. Wait-free while it holds; a report
+ * writes to standard error. Never changes who owns the object. */
+#if TETHER_CHECKS
+#define TETHER_CHECK(tag) tether_check_((tag), __FILE__, __LINE__, __func__)
+#else
+#define TETHER_CHECK(tag) ((void)sizeof(tether_matches_(tag)))
+#endif
+#define TETHER_ENSURE(tag) tether_ensure_((tag), __FILE__, __LINE__, __func__)
+
+TETHER_END_
+
+#endif

@@ -1,0 +1,13 @@
+/* tether.h - everything: owners, tags, checks, drops, loops, reports.
+ * SPDX-License-Identifier: MIT */
+#ifndef TETHER_TETHER_H
+#define TETHER_TETHER_H
+
+#include <tether/base.h>
+#include <tether/drop.h>
+#include <tether/loop.h>
+#include <tether/owner.h>
+#include <tether/report.h>
+#include <tether/tag.h>
+
+#endif

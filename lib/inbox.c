@@ -1,0 +1,201 @@
+/* inbox.c - an owner's queue: many threads publish with one CAS, the owner takes all with one XCHG.
+ * SPDX-License-Identifier: MIT
+ *
+ * `head` is one word that says everything a sender must know:
+ *
+ *                      publish (CAS)             publish (CAS)
+ *        EMPTY  ------------------------> list ----------------+
+ *         |  ^  <------------------------  | ^                 |
+ *     arm |  | disarm    take (XCHG)       | +-----------------+
+ *    (CAS)v  | (CAS)                       |
+ *        ARMED ----------------------------+--> the sender whose CAS found ARMED makes the one wake-up
+ *         |            close (XCHG), from any of them
+ *         +--------------------------------> CLOSED --- open (store) ---> EMPTY, for the slot's next owner
+ *
+ * A list is its newest node, linked to older ones through `next_`, with the number of nodes in bits
+ * that an address leaves free (it sticks at the maximum; what comes on top is counted in `overflow`).
+ *
+ * Invariant: a node is in at most one inbox, because whoever publishes it won the mark of its tag.
+ * Invariant: nobody but the owner takes, arms, disarms or closes; so the owner's CAS to arm can only
+ *   fail because something was published, and its CAS to disarm only because ARMED was consumed.
+ * Invariant: an owner that sleeps left ARMED behind, and the CAS that replaces ARMED is the CAS that
+ *   publishes: there is no second flag to read, so no order of two words to get wrong and no wake-up
+ *   to lose.
+ *
+ * What could hurt, and why it does not:
+ *   push/push    the loser's CAS fails; it links to the winner's node and tries again.
+ *   push/take    the XCHG gets the node or comes before it; the CAS then fails and sees EMPTY.
+ *   push/arm     either the push finds ARMED (and wakes), or the arm finds the list (and the owner stays).
+ *   push/close   the push finds CLOSED, or its node is in what the XCHG returned.
+ *   push/reuse   a sender that read the slot's id before it was closed may publish to the next owner:
+ *                its drain compares every node's id and sends a stray the orphan's way.
+ *   ABA          a sender's CAS succeeds on a head that was taken and came back to the same word: for
+ *                EMPTY and ARMED that is harmless, they mean the same each time; for a list, `next_` is
+ *                the address that the head holds now, wherever that node has been meanwhile.
+ * Treiber's stack (IBM RJ 5118, 1986) with take-all; what the special values add is ours. */
+#include "internal.h"
+
+#define EMPTY UINT64_C(0)
+#define ARMED UINT64_C(1)
+#define CLOSED UINT64_C(2)
+
+/* How many bits of an address are free: 16 on x86-64; on aarch64 the top byte may be a pointer tag
+ * (MTE), which leaves 8; none where the compiler itself tags addresses, or on machines we do not know. */
+#if defined(__SANITIZE_HWADDRESS__)
+#define COUNT_MAX UINT64_C(0)
+#elif defined(__x86_64__)
+#define COUNT_MAX UINT64_C(0xffff)
+#elif defined(__aarch64__)
+#define COUNT_MAX UINT64_C(0xff)
+#else
+#define COUNT_MAX UINT64_C(0)
+#endif
+#define COUNT_SHIFT 48
+#define COUNT_MASK (COUNT_MAX << COUNT_SHIFT)
+
+static bool is_list(uint64_t head)
+{
+	return head > CLOSED;
+}
+
+static struct tether *newest(uint64_t head)
+{
+	return is_list(head) ? (struct tether *)(uintptr_t)(head & ~COUNT_MASK) : NULL;
+}
+
+static uint64_t count_of(uint64_t head)
+{
+	return is_list(head) ? (head & COUNT_MASK) >> COUNT_SHIFT : 0;
+}
+
+bool tetheri_inbox_push(struct tetheri_slot *slot, struct tether *node)
+{
+	/* Acquire, as in the failed CAS: with CLOSED comes all that the owner did before it closed, which
+	 * an ANYWHERE destructor that we run in its place may rely on. */
+	uint64_t head = atomic_load_explicit(&slot->head, memory_order_acquire);
+	uint64_t count;
+
+	tetheri_tsan_release(node);
+	do {
+		if (tetheri_unlikely(head == CLOSED))
+			return false;
+		count = count_of(head);
+		node->next_ = (uintptr_t)newest(head);
+		/* Release: the node's `next_`, and whatever its sender did to the object, before the owner's
+		 * acquiring XCHG. Acquire: pairs with the release of the arm, so that how to wake is read
+		 * no older than the ARMED that this CAS consumes. */
+	} while (!atomic_compare_exchange_weak_explicit(&slot->head, &head,
+	                                                (uintptr_t)node | (count < COUNT_MAX ? count + 1 : COUNT_MAX) << COUNT_SHIFT,
+	                                                memory_order_acq_rel, memory_order_acquire));
+	if (tetheri_unlikely(count == COUNT_MAX))
+		atomic_fetch_add_explicit(&slot->overflow, 1, memory_order_relaxed);
+	if (tetheri_unlikely(head == ARMED))
+		tetheri_wake_owner(slot);
+	return true;
+}
+
+/* Newest first becomes oldest first, behind what was taken before. */
+static void receive(struct tetheri_slot *slot, uint64_t head)
+{
+	struct tether *node = newest(head), *last = node, *first = NULL;
+	uint64_t n = 0;
+
+	while (node) {
+		struct tether *older = tetheri_next(node);
+		node->next_ = (uintptr_t)first;
+		first = node;
+		node = older;
+		n++;
+	}
+	if (slot->taken.last)
+		slot->taken.last->next_ = (uintptr_t)first;
+	else
+		slot->taken.first = first;
+	if (last)
+		slot->taken.last = last;
+	tetheri_count(&slot->counts.received, n);
+	if (n > count_of(head))
+		tetheri_count(&slot->overflow_taken, n - count_of(head));
+}
+
+/* The owner looks at the head: if it had armed and finds something else, a wake-up is or was made. */
+static void notice(struct tetheri_slot *slot, uint64_t head)
+{
+	if (slot->armed && head != ARMED) {
+		slot->armed = false;
+		slot->consumed++;
+	}
+}
+
+bool tetheri_inbox_take(struct tetheri_slot *slot)
+{
+	/* Relaxed: what is not a list is left alone, and a list is taken by the XCHG. */
+	if (!is_list(atomic_load_explicit(&slot->head, memory_order_relaxed)))
+		return false;
+	/* Acquire: every sender's release, also through those that pushed after it (a release sequence). */
+	uint64_t head = atomic_exchange_explicit(&slot->head, EMPTY, memory_order_acquire);
+
+	notice(slot, head);
+	receive(slot, head);
+	return true;
+}
+
+bool tetheri_inbox_arm(struct tetheri_slot *slot)
+{
+	uint64_t head = EMPTY;
+
+	assert(!slot->armed);
+	/* Release: how to wake, before the sender that finds ARMED reads it. */
+	slot->armed = atomic_compare_exchange_strong_explicit(&slot->head, &head, ARMED, memory_order_release, memory_order_relaxed);
+	return slot->armed;
+}
+
+void tetheri_inbox_disarm(struct tetheri_slot *slot)
+{
+	uint64_t head = ARMED;
+
+	if (!slot->armed)
+		return;
+	/* Relaxed: nothing is published or read by it; the order of the words is that of one word. */
+	if (atomic_compare_exchange_strong_explicit(&slot->head, &head, EMPTY, memory_order_relaxed, memory_order_relaxed))
+		slot->armed = false;
+	else
+		notice(slot, head);
+}
+
+void tetheri_inbox_close(struct tetheri_slot *slot)
+{
+	/* Acquire: as in take. Release: pairs with the sender that finds CLOSED, see push. */
+	uint64_t head = atomic_exchange_explicit(&slot->head, CLOSED, memory_order_acq_rel);
+
+	if (head == ARMED)
+		slot->armed = false;
+	notice(slot, head);
+	receive(slot, head);
+}
+
+void tetheri_inbox_open(struct tetheri_slot *slot)
+{
+	/* Release: the slot was made ready before anyone publishes to it. */
+	atomic_store_explicit(&slot->head, EMPTY, memory_order_release);
+}
+
+bool tetheri_inbox_has_nodes(const struct tetheri_slot *slot)
+{
+	return is_list(atomic_load_explicit(&slot->head, memory_order_relaxed));
+}
+
+bool tetheri_slot_is_open(const struct tetheri_slot *slot)
+{
+	return atomic_load_explicit(&slot->head, memory_order_relaxed) != CLOSED;
+}
+
+uint64_t tetheri_inbox_depth(const struct tetheri_slot *slot)
+{
+	uint64_t over = atomic_load_explicit(&slot->overflow, memory_order_relaxed) -
+	                atomic_load_explicit(&slot->overflow_taken, memory_order_relaxed);
+	uint64_t head = atomic_load_explicit(&slot->head, memory_order_relaxed);
+
+	/* A sender adds to `overflow` after its CAS, so for a moment the difference may be negative. */
+	return count_of(head) + ((int64_t)over > 0 ? over : 0);
+}

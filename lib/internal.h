@@ -1,0 +1,363 @@
+/* internal.h - what the files of the library share: slots, inboxes, runners, and who may touch what.
+ * SPDX-License-Identifier: MIT
+ *
+ *      tag.c  message.c          what an object or a message goes through
+ *        \      /
+ *         drop.c                 the mark, where a node goes, the orphan policies
+ *           |
+ *      inbox.c -> wake.c -> wake_fd.c     publish, take, arm, close; waking the owner
+ *           |
+ *      loop.c                    drain, park                    run.c    call destructors and messages
+ *           |
+ *      owner.c                   ids, slots, a thread's end     type.c   which types are real
+ *           |
+ *      report.c                  the one door for everything that is printed; stats.c the counters
+ */
+#ifndef TETHER_INTERNAL_H
+#define TETHER_INTERNAL_H
+
+#include <assert.h>
+#include <stdatomic.h>
+
+#include <tether/tether.h>
+
+#include "tsan.h"
+
+#pragma GCC visibility push(hidden)
+
+#define tetheri_likely(condition) __builtin_expect(!!(condition), 1)
+#define tetheri_unlikely(condition) __builtin_expect(!!(condition), 0)
+#define TETHERI_CACHE_LINE 64
+
+/* ---- The tag's words ------------------------------------------------------------------------- */
+
+/* The state, bits 0-3 of `state_`. Who may leave it is in brackets; each arrow is one CAS. */
+enum tetheri_state {
+	TETHERI_ZERO = 0,           /* not a tag */
+	TETHERI_UNBOUND = 1,        /* [anyone] -> MOVING by claim, -> DROPPED by drop */
+	TETHERI_BOUND = 2,          /* [anyone] -> DROPPED; [owner] -> DEAD by fini */
+	TETHERI_MOVING = 3,         /* [who moves it] -> BOUND; [anyone] -> MOVING_DROPPED */
+	TETHERI_MOVING_DROPPED = 4, /* [who moves it] -> DROPPED: the mover finishes the drop */
+	TETHERI_LENT = 5,
+	TETHERI_SHARED = 6,
+	TETHERI_DROPPED = 7, /* [whoever holds the node] -> DEAD */
+	TETHERI_DEAD = 8
+};
+
+#define TETHERI_STATE_MASK UINT64_C(0xf)
+#define TETHERI_INHERITED (UINT64_C(1) << 4) /* an orphan that went to its heir; it goes only once */
+#define TETHERI_LOW_MASK UINT64_C(0x3f)
+#define TETHERI_MAGIC_MASK (UINT64_C(0xff) << 48)
+
+/* In `owner_` of a dropped tag: nobody passes the check any more, its owner included, but a drain can
+ * still tell whose it was. No id has this bit. */
+#define TETHERI_DROPPED_BIT (UINT64_C(1) << 63)
+
+static inline uint64_t tetheri_word(const struct tether_type *type, enum tetheri_state state)
+{
+	return (uint64_t)(uintptr_t)type | TETHER_STATE_MAGIC_ | state;
+}
+
+static inline bool tetheri_word_has_magic(uint64_t word)
+{
+	return (word & TETHERI_MAGIC_MASK) == TETHER_STATE_MAGIC_;
+}
+
+static inline enum tetheri_state tetheri_word_state(uint64_t word)
+{
+	return (enum tetheri_state)(word & TETHERI_STATE_MASK);
+}
+
+static inline uint64_t tetheri_word_with(uint64_t word, enum tetheri_state state)
+{
+	return (word & ~TETHERI_STATE_MASK) | state;
+}
+
+static inline const struct tether_type *tetheri_word_type(uint64_t word)
+{
+	return (const struct tether_type *)(uintptr_t)(word & ~(TETHERI_MAGIC_MASK | TETHERI_LOW_MASK));
+}
+
+/* ---- Owners ---------------------------------------------------------------------------------- */
+
+#define TETHERI_INDEX_BITS 20
+#define TETHERI_INDEX_MASK ((UINT64_C(1) << TETHERI_INDEX_BITS) - 1)
+#define TETHERI_CHUNK_SLOTS 64
+#define TETHERI_CHUNKS ((1 << TETHERI_INDEX_BITS) / TETHERI_CHUNK_SLOTS)
+#define TETHERI_NAME_WORDS 4
+#define TETHERI_NAME_BYTES (TETHERI_NAME_WORDS * 8)
+
+/* A name that a report may read while its owner writes it: words, so that a reader sees old or new
+ * ones and never a data race. */
+struct tetheri_name {
+	_Atomic uint64_t word[TETHERI_NAME_WORDS];
+};
+
+struct tetheri_list {
+	struct tether *first, *last;
+};
+
+/* What runs destructors: part of an owner, so that a destructor which never returns strands nothing;
+ * a thread without an owner has one of its own. */
+struct tetheri_runner {
+	struct tetheri_list later;       /* dropped inside a destructor; owner only */
+	const struct tether *destroying; /* whose destructor is running; owner only */
+	bool draining;                   /* owner only */
+};
+
+/* Each is written by its owner's thread alone, by a relaxed load and store, and read by anyone. Those
+ * that a signal handler may change as well are marked: they are changed by fetch_add only. */
+struct tetheri_counts {
+	_Atomic uint64_t bound;
+	_Atomic uint64_t here;       /* destroyed inside tether_drop */
+	_Atomic uint64_t sent;       /* by tether_drop */
+	_Atomic uint64_t sent_later; /* by tether_drop_later and tether_post; handlers */
+	_Atomic uint64_t received;   /* taken from the inbox, or dropped here inside a destructor */
+	_Atomic uint64_t forwarded;  /* of those, sent on to an heir */
+	_Atomic uint64_t run_home;
+	_Atomic uint64_t orphaned; /* of those received */
+	_Atomic uint64_t direct;   /* orphans that never entered an inbox; handlers */
+	_Atomic uint64_t leaked;   /* handlers */
+	_Atomic uint64_t failed;   /* handlers */
+};
+
+struct tetheri_slot {
+	/* What senders touch. */
+	_Alignas(TETHERI_CACHE_LINE) _Atomic uint64_t head; /* see inbox.c */
+	_Atomic uint64_t id;                                /* the owner that has the slot, or had it last */
+	_Atomic uint64_t overflow;                          /* nodes published while the head's count was full; never reset */
+	_Atomic uint64_t woken;                             /* wake-ups that have ended; release by the waker, acquire by the owner */
+	/* How to wake. Written by the owner while nobody can be waking (see wake.c), read by the sender
+	 * that consumed ARMED. */
+	void (*wake)(void *context);
+	void *wake_context;
+	int write_fd;
+	/* The owner's alone. */
+	_Alignas(TETHERI_CACHE_LINE) int read_fd;
+	bool armed;                /* the inbox was ARMED, and I have not looked since */
+	bool parks;                /* tether_park() has been used: drains do not arm */
+	uint64_t consumed;         /* ARMEDs found consumed: as many wake-ups were or will be made */
+	uint64_t self_signals;     /* writes to the descriptor by the owner itself */
+	uint64_t cleared;          /* writes read back from the descriptor */
+	struct tetheri_list taken; /* first in, first out */
+	struct tetheri_runner runner;
+	_Atomic uint64_t overflow_taken; /* the part of `overflow` that was taken; never reset */
+	struct tetheri_counts counts;
+	/* Under the table's lock; `name` and `number` are read by anyone. */
+	struct tetheri_name name;
+	_Atomic uint64_t number;
+	uint32_t index;
+	uint32_t next_free;
+};
+
+/* A thread's own part; with tether_self_ well under the 128 bytes of TLS that we allow ourselves. */
+struct tetheri_thread {
+	struct tetheri_slot *slot; /* NULL before its owner is made and after it has ended */
+	struct tetheri_runner runner;
+	bool ended;
+	bool reporting;
+	unsigned char exit_rounds;
+};
+
+extern __thread struct tetheri_thread tetheri_thread;
+extern _Atomic(struct tetheri_slot *) tetheri_chunk[TETHERI_CHUNKS];
+extern uint64_t tetheri_first_generation; /* written once, before the first id exists */
+extern struct tetheri_counts tetheri_nobody;
+
+enum tetheri_place {
+	TETHERI_ALIVE,
+	TETHERI_EXITED,
+	TETHERI_NOT_OURS /* no id that this copy of the library gave out */
+};
+
+/* Where an id's owner lives. Wait-free; the answer may be old when it arrives, so a sender finds out
+ * by its CAS on the head. */
+static inline enum tetheri_place tetheri_owner_find(tether_owner_t id, struct tetheri_slot **out)
+{
+	uint64_t index = id & TETHERI_INDEX_MASK;
+	/* Acquire: pairs with the release in owner.c that published the chunk, zeroed. */
+	struct tetheri_slot *chunk = atomic_load_explicit(&tetheri_chunk[index / TETHERI_CHUNK_SLOTS], memory_order_acquire);
+
+	if (tetheri_unlikely(!chunk))
+		return TETHERI_NOT_OURS;
+	struct tetheri_slot *slot = &chunk[index % TETHERI_CHUNK_SLOTS];
+	/* Acquire: pairs with the release that reopened the slot; the head read next is no older. */
+	uint64_t now = atomic_load_explicit(&slot->id, memory_order_acquire);
+	if (tetheri_likely(now == id)) {
+		*out = slot;
+		return TETHERI_ALIVE;
+	}
+	bool ours = id >> TETHERI_INDEX_BITS >= tetheri_first_generation && id < now;
+	return ours ? TETHERI_EXITED : TETHERI_NOT_OURS;
+}
+
+/* owner.c */
+struct tetheri_slot *tetheri_owner_make(void); /* the caller's slot, made if need be; NULL: none, or ended */
+struct tetheri_who {
+	uint64_t number; /* 0: not known */
+	char name[TETHERI_NAME_BYTES];
+	bool alive;
+};
+void tetheri_owner_describe(tether_owner_t id, struct tetheri_who *out);
+void tetheri_table_lock(void);
+void tetheri_table_unlock(void);
+uint32_t tetheri_table_size(void); /* slots ever made; under the lock */
+struct tetheri_slot *tetheri_table_at(uint32_t index);
+bool tetheri_slot_is_open(const struct tetheri_slot *slot); /* exact under the lock */
+
+/* type.c */
+bool tetheri_type_register(const struct tether_type *type); /* false: not a type; it is not read unless aligned */
+bool tetheri_type_known_slow(const struct tether_type *type);
+bool tetheri_type_in_module(const struct tether_type *type); /* readable, and looks like a type */
+#define TETHERI_TYPE_CACHE 64
+extern _Atomic(const struct tether_type *) tetheri_type_cache[TETHERI_TYPE_CACHE];
+extern const struct tether_type tetheri_message_type;
+
+static inline unsigned tetheri_type_slot(const struct tether_type *type)
+{
+	return ((uintptr_t)type >> 6) % TETHERI_TYPE_CACHE;
+}
+
+/* Was this type bound in this process? Only then may a word that may be garbage be followed.
+ * Relaxed: the pointer is compared, never followed through the cache. */
+static inline bool tetheri_type_known(const struct tether_type *type)
+{
+	return tetheri_likely(atomic_load_explicit(&tetheri_type_cache[tetheri_type_slot(type)], memory_order_relaxed) == type) ||
+	       tetheri_type_known_slow(type);
+}
+
+/* tag.c */
+enum tether_kind tetheri_tag_verdict(const struct tether *tag, tether_owner_t owner, uint64_t word);
+bool tetheri_word_is_tag(const struct tether *tag, uint64_t word);
+
+/* inbox.c */
+bool tetheri_inbox_push(struct tetheri_slot *slot, struct tether *node); /* false: closed, nothing happened */
+bool tetheri_inbox_take(struct tetheri_slot *slot);                      /* into `taken`; false: nothing there */
+bool tetheri_inbox_arm(struct tetheri_slot *slot);                       /* false: there is something to take */
+void tetheri_inbox_disarm(struct tetheri_slot *slot);
+void tetheri_inbox_close(struct tetheri_slot *slot); /* what was there goes to `taken` */
+void tetheri_inbox_open(struct tetheri_slot *slot);
+bool tetheri_inbox_has_nodes(const struct tetheri_slot *slot);
+uint64_t tetheri_inbox_depth(const struct tetheri_slot *slot); /* exact at quiet points */
+
+/* wake.c */
+void tetheri_wake_owner(struct tetheri_slot *slot); /* by the sender that consumed ARMED */
+void tetheri_wake_settle(struct tetheri_slot *slot);
+void tetheri_wake_clear(struct tetheri_slot *slot);
+void tetheri_wake_await(struct tetheri_slot *slot);
+void tetheri_wake_end(struct tetheri_slot *slot);
+static inline bool tetheri_wake_exists(const struct tetheri_slot *slot)
+{
+	return slot->wake || slot->read_fd >= 0;
+}
+
+/* wake_fd.c */
+int tetheri_fd_open(int fds[2]);
+void tetheri_fd_signal(int write_fd);
+uint64_t tetheri_fd_clear(int read_fd);
+void tetheri_fd_close(int fds[2]);
+
+/* run.c */
+struct tetheri_run {
+	struct tetheri_runner *runner;
+	struct tetheri_slot *slot; /* NULL: a thread without an owner */
+	bool draining;
+	int cancel_state;
+};
+void tetheri_run_enter(struct tetheri_run *run, bool draining);
+void tetheri_run_leave(struct tetheri_run *run);
+void tetheri_run_destructor(struct tetheri_runner *runner, struct tether *tag);
+void tetheri_run_node(struct tetheri_run *run, struct tether *node);
+size_t tetheri_run_lists(struct tetheri_run *run, size_t max_nodes);
+void tetheri_run_here(struct tether *tag);  /* now, and whatever it drops */
+void tetheri_run_later(struct tether *tag); /* after the destructor that is running */
+void tetheri_run_message(struct tether_message *message, enum tether_fate fate);
+
+/* The owner's, unless the thread was inside a destructor before it became one. */
+static inline struct tetheri_runner *tetheri_runner(void)
+{
+	bool own = tetheri_thread.slot && !tetheri_thread.runner.destroying;
+
+	return own ? &tetheri_thread.slot->runner : &tetheri_thread.runner;
+}
+
+static inline bool tetheri_in_destructor(void)
+{
+	return tetheri_runner()->destroying != NULL;
+}
+
+/* drop.c */
+enum tether_dropped tetheri_orphan(struct tether *tag, bool received); /* its owner has gone; received: from an inbox */
+
+/* stats.c */
+static inline struct tetheri_counts *tetheri_counts(void)
+{
+	return tetheri_thread.slot ? &tetheri_thread.slot->counts : &tetheri_nobody;
+}
+
+/* A counter that no signal handler touches: single writer, unless it is nobody's. */
+static inline void tetheri_count(_Atomic uint64_t *counter, uint64_t n)
+{
+	if (tetheri_likely(tetheri_thread.slot))
+		atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+	else
+		atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+#define tetheri_count_add(field, n) tetheri_count(&tetheri_counts()->field, (n))
+#define tetheri_count_shared(field) atomic_fetch_add_explicit(&tetheri_counts()->field, 1, memory_order_relaxed)
+void tetheri_stats_retire(struct tetheri_slot *slot); /* under the table's lock */
+
+/* ---- Lists through `next_` ------------------------------------------------------------------- */
+
+static inline struct tether *tetheri_next(const struct tether *node)
+{
+	return (struct tether *)(uintptr_t)node->next_;
+}
+
+static inline void tetheri_list_append(struct tetheri_list *list, struct tether *node)
+{
+	node->next_ = 0;
+	if (list->last)
+		list->last->next_ = (uintptr_t)node;
+	else
+		list->first = node;
+	list->last = node;
+}
+
+static inline struct tether *tetheri_list_pop(struct tetheri_list *list)
+{
+	struct tether *node = list->first;
+
+	if (node) {
+		list->first = tetheri_next(node);
+		if (!list->first)
+			list->last = NULL;
+	}
+	return node;
+}
+
+/* ---- Reports --------------------------------------------------------------------------------- */
+
+/* report.c: the one door. `address` is the caller's return address. */
+struct tetheri_event {
+	enum tether_kind kind;
+	const char *operation;
+	const struct tether *tag;       /* NULL: none */
+	const struct tether_type *type; /* NULL: none, or not to be trusted */
+	tether_owner_t owner;           /* whose it is, 0: nobody's */
+	const char *file;
+	int line;
+	const char *function;
+	const void *address;
+};
+TETHER_COLD_ void tetheri_report(const struct tetheri_event *event);
+TETHER_COLD_ void tetheri_report_tag(enum tether_kind kind, const char *operation, const struct tether *tag, const void *address);
+TETHER_COLD_ void tetheri_report_call(enum tether_kind kind, const char *operation, const void *address);
+void tetheri_report_at_exit(void);
+
+#define TETHERI_CALLER __builtin_return_address(0)
+
+#pragma GCC visibility pop
+
+#endif

@@ -1,0 +1,96 @@
+/* loop.c - what an owner's event loop calls: drain, park, and how it is woken.
+ * SPDX-License-Identifier: MIT
+ *
+ *     without park:   drain ... until empty, ARM --(a push)--> woken, readable --> drain ...
+ *     with park:      drain --> park: ARM --> poll --> unpark: disarm --> drain ...
+ *                     and no wake-up at all while the loop is awake, as nothing is armed then
+ *
+ * Invariant: tether_park() is true only with an armed, empty inbox and nothing taken undone. */
+#include <errno.h>
+#include <pthread.h>
+
+#include "internal.h"
+
+size_t tether_drain(size_t max_nodes)
+{
+	struct tetheri_slot *slot = tetheri_thread.slot;
+
+	if (!slot || slot->runner.draining || tetheri_in_destructor())
+		return 0;
+	struct tetheri_run run __attribute__((cleanup(tetheri_run_leave)));
+	tetheri_run_enter(&run, true);
+	return tetheri_run_lists(&run, max_nodes);
+}
+
+static void settle(struct tetheri_slot *slot)
+{
+	int cancel_state;
+
+	if (slot->runner.draining)
+		return; /* the drain that we are inside of will */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	tetheri_wake_settle(slot);
+	pthread_setcancelstate(cancel_state, NULL);
+}
+
+int tether_fd(void)
+{
+	struct tetheri_slot *slot = tetheri_owner_make();
+	int fds[2];
+
+	if (!slot)
+		return tetheri_thread.ended ? -ESRCH : -ENOMEM;
+	if (slot->read_fd >= 0)
+		return slot->read_fd;
+	if (slot->wake)
+		return -EBUSY;
+	int error = tetheri_fd_open(fds);
+	if (error) {
+		tetheri_report_call(TETHER_NO_WAKE, "tether_fd", TETHERI_CALLER);
+		return error;
+	}
+	/* Nobody can be waking: with no way to be woken the inbox was never armed. */
+	assert(!slot->armed);
+	slot->read_fd = fds[0];
+	slot->write_fd = fds[1];
+	settle(slot);
+	return fds[0];
+}
+
+int tether_set_wake(void (*wake)(void *context), void *context)
+{
+	struct tetheri_slot *slot = tetheri_owner_make();
+
+	if (!slot)
+		return tetheri_thread.ended ? -ESRCH : -ENOMEM;
+	if (slot->read_fd >= 0)
+		return -EBUSY;
+	tetheri_inbox_disarm(slot);
+	tetheri_wake_await(slot);
+	slot->wake = wake;
+	slot->wake_context = context;
+	settle(slot);
+	return 0;
+}
+
+bool tether_park(void)
+{
+	struct tetheri_slot *slot = tetheri_thread.slot;
+
+	if (!slot)
+		return false;
+	slot->parks = true;
+	if (!tetheri_wake_exists(slot) || slot->taken.first || slot->runner.later.first)
+		return false;
+	tetheri_inbox_disarm(slot);
+	if (tetheri_inbox_has_nodes(slot))
+		return false;
+	tetheri_wake_clear(slot);
+	return tetheri_inbox_arm(slot);
+}
+
+void tether_unpark(void)
+{
+	if (tetheri_thread.slot)
+		tetheri_inbox_disarm(tetheri_thread.slot);
+}

@@ -1,0 +1,47 @@
+/* message.c - run a function on another owner's thread, or tell it that this cannot be.
+ * SPDX-License-Identifier: MIT
+ *
+ * A message begins with a tag, so that it travels in the same inbox and the same order as drops. Its
+ * `state_` is 0 while it is idle, and a word with our own type and DROPPED while it is on its way.
+ *
+ * Invariant: for each accepted post its function is called once: by the drain of the owner it was sent
+ *   to (RUN), or by whoever finds that owner gone (UNDELIVERED): the poster, or the drain of a later
+ *   owner of the same slot. It is idle again before the call. */
+#include <errno.h>
+#include <pthread.h>
+
+#include "internal.h"
+
+static void undelivered(struct tether_message *message)
+{
+	int cancel_state;
+
+	tetheri_count_shared(direct);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	tetheri_run_message(message, TETHER_UNDELIVERED);
+	pthread_setcancelstate(cancel_state, NULL);
+}
+
+int tether_post(tether_owner_t to, struct tether_message *message)
+{
+	uint64_t on_its_way = tetheri_word(&tetheri_message_type, TETHERI_DROPPED);
+	/* Acquire: pairs with the release in tetheri_run_message: the last fate has been told. */
+	uint64_t word = __atomic_load_n(&message->node_.state_, __ATOMIC_ACQUIRE);
+	struct tetheri_slot *slot;
+
+	do {
+		if (word == on_its_way) {
+			tetheri_report_call(TETHER_DOUBLE_POST, "tether_post", TETHERI_CALLER);
+			return -EALREADY;
+		}
+	} while (!__atomic_compare_exchange_n(&message->node_.state_, &word, on_its_way, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+	tetheri_count_shared(sent_later);
+	__atomic_store_n(&message->node_.owner_, to | TETHERI_DROPPED_BIT, __ATOMIC_RELAXED);
+	enum tetheri_place place = tetheri_owner_find(to, &slot);
+	if (place == TETHERI_ALIVE && tetheri_inbox_push(slot, &message->node_))
+		return 0;
+	if (place == TETHERI_NOT_OURS)
+		tetheri_report_call(TETHER_BAD_OWNER, "tether_post", TETHERI_CALLER);
+	undelivered(message);
+	return place == TETHERI_NOT_OURS ? -EINVAL : -ESRCH;
+}

@@ -1,0 +1,81 @@
+/* stats.c - the counters, per owner and in total.
+ * SPDX-License-Identifier: MIT
+ *
+ * Each owner counts for itself, without atomic read-modify-writes; threads without an owner share one
+ * set. When an owner ends, its counts join `retired`, under the table's lock, so a total misses none and
+ * counts none twice.
+ * Invariant, at quiet points: sent (by all) == queued (by all), and for each owner
+ *   queued = run_home + orphaned + pending. */
+#include <errno.h>
+
+#include "internal.h"
+
+struct tetheri_counts tetheri_nobody;
+
+static struct tether_counters retired; /* under the table's lock */
+
+static uint64_t get(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void add(struct tether_counters *sum, const struct tetheri_counts *counts, uint64_t depth, uint64_t wakeups)
+{
+	uint64_t queued = get(&counts->received) + get(&counts->direct) + depth - get(&counts->forwarded);
+	uint64_t orphaned = get(&counts->orphaned) + get(&counts->direct);
+	int64_t pending = (int64_t)(queued - get(&counts->run_home) - orphaned);
+
+	sum->bound += get(&counts->bound);
+	sum->failed_checks += get(&counts->failed);
+	sum->dropped_here += get(&counts->here);
+	sum->sent += get(&counts->sent) + get(&counts->sent_later);
+	sum->queued += queued;
+	sum->run_home += get(&counts->run_home);
+	sum->orphaned += orphaned;
+	sum->leaked += get(&counts->leaked);
+	/* Read while they change, the counters may disagree by what is just being handled. */
+	sum->pending += pending > 0 ? (uint64_t)pending : 0;
+	sum->wakeups += wakeups;
+}
+
+static void add_slot(struct tether_counters *sum, const struct tetheri_slot *slot)
+{
+	add(sum, &slot->counts, tetheri_inbox_depth(slot), get(&slot->woken));
+}
+
+void tetheri_stats_retire(struct tetheri_slot *slot)
+{
+	add_slot(&retired, slot);
+	for (_Atomic uint64_t *counter = (_Atomic uint64_t *)&slot->counts; counter < (_Atomic uint64_t *)(&slot->counts + 1);
+	     counter++)
+		atomic_store_explicit(counter, 0, memory_order_relaxed);
+	/* Every wake-up that was begun has ended, see wake.c. */
+	slot->consumed = slot->self_signals = slot->cleared = 0;
+	atomic_store_explicit(&slot->woken, 0, memory_order_relaxed);
+}
+
+static void add_all(struct tether_counters *sum)
+{
+	*sum = retired;
+	add(sum, &tetheri_nobody, 0, 0);
+	for (uint32_t i = 0; i < tetheri_table_size(); i++)
+		if (tetheri_slot_is_open(tetheri_table_at(i)))
+			add_slot(sum, tetheri_table_at(i));
+}
+
+int tether_stats(tether_owner_t owner, struct tether_counters *out)
+{
+	struct tetheri_slot *slot;
+	int error = 0;
+
+	*out = (struct tether_counters){.bound = 0};
+	tetheri_table_lock();
+	if (owner == 0)
+		add_all(out);
+	else if (tetheri_owner_find(owner, &slot) == TETHERI_ALIVE && tetheri_slot_is_open(slot))
+		add_slot(out, slot);
+	else
+		error = -ESRCH;
+	tetheri_table_unlock();
+	return error;
+}

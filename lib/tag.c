@@ -1,0 +1,186 @@
+/* tag.c - a tag's states and who may change them; what a failed check means.
+ * SPDX-License-Identifier: MIT
+ *
+ *     zero --bind_later--> UNBOUND --claim--> MOVING --------> BOUND <--bind-- zero, dead
+ *                             |                 |                |
+ *                             | drop            | drop           | drop                 fini
+ *                             v                 v                v                (owner) |
+ *                          DROPPED <-- MOVING_DROPPED         DROPPED                     v
+ *                             +---------- destructor ------------+------------------->  DEAD
+ *
+ * Invariant: each transition is one CAS on `state_`, so whatever races has one arbiter.
+ * Invariant: `owner_` is written by the thread that won the transition and by nobody else until the
+ *   next one; it is read before a transition only to guess.
+ * Invariant: who marks MOVING as MOVING_DROPPED has passed its drop on to the thread that moves it: that
+ *   thread's own CAS then fails, and it finishes the drop. */
+#include "internal.h"
+
+/* Is this word worth following? A bound tag's type must have been seen. An unbound one may come from a
+ * static initialiser: it has zeroes around it, and a type in a loaded module. */
+bool tetheri_word_is_tag(const struct tether *tag, uint64_t word)
+{
+	const struct tether_type *type = tetheri_word_type(word);
+
+	if (!tetheri_word_has_magic(word) || tetheri_word_state(word) == TETHERI_ZERO || tetheri_word_state(word) > TETHERI_DEAD)
+		return false;
+	if (tetheri_likely(tetheri_type_known(type)))
+		return true;
+	return tetheri_word_state(word) == TETHERI_UNBOUND && __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED) == 0 &&
+	       tag->next_ == 0 && tag->hint_ == 0 && tetheri_type_in_module(type);
+}
+
+/* What is wrong with a tag that is not the caller's. */
+enum tether_kind tetheri_tag_verdict(const struct tether *tag, tether_owner_t owner, uint64_t word)
+{
+	struct tetheri_slot *slot;
+
+	if (word == 0 && owner == 0)
+		return TETHER_NEVER_BOUND;
+	if (!tetheri_word_is_tag(tag, word)) {
+		bool looks_whole = tetheri_word_has_magic(word) && tetheri_type_in_module(tetheri_word_type(word));
+		return looks_whole ? TETHER_OTHER_COPY : TETHER_OVERWRITTEN;
+	}
+	switch (tetheri_word_state(word)) {
+	case TETHERI_UNBOUND:
+		return TETHER_UNCLAIMED;
+	case TETHERI_MOVING:
+		return TETHER_IN_TRANSIT;
+	case TETHERI_MOVING_DROPPED:
+	case TETHERI_DROPPED:
+	case TETHERI_DEAD:
+		return TETHER_USE_AFTER_DROP;
+	default:
+		/* The type is ours and the number is not: a type that two copies of the library share, or
+		 * an `owner_` that something wrote over. */
+		return tetheri_owner_find(owner, &slot) == TETHERI_NOT_OURS ? TETHER_OTHER_COPY : TETHER_WRONG_THREAD;
+	}
+}
+
+bool tether_check_failed_(const struct tether *tag, const char *file, int line, const char *function)
+{
+	struct tetheri_event event = {
+		.operation = "check", .tag = tag, .file = file, .line = line, .function = function, .address = TETHERI_CALLER};
+
+	if (tether_is_mine_slow_(tag))
+		return true;
+	event.owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
+	/* Acquire: pairs with the release of the transition, so that what we print belongs together. */
+	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
+	event.kind = tetheri_tag_verdict(tag, event.owner, word);
+	if (tetheri_word_is_tag(tag, word))
+		event.type = tetheri_word_type(word);
+	tetheri_report(&event);
+	return false;
+}
+
+/* While its destructor runs an object passes the checks of the thread that runs it, though `owner_`
+ * says GONE already: nothing can be written to it afterwards, as the destructor frees its memory. */
+bool tether_is_mine_slow_(const struct tether *tag)
+{
+	return tetheri_runner()->destroying == tag && tag != NULL;
+}
+
+static bool type_is_valid(struct tether *tag, const struct tether_type *type, const char *operation, const void *address)
+{
+	if (tetheri_likely(tetheri_type_known(type)) || tetheri_type_register(type))
+		return true;
+	*tag = (struct tether){0, 0, 0, 0};
+	struct tetheri_event event = {.kind = TETHER_BAD_TYPE, .operation = operation, .tag = tag, .address = address};
+	tetheri_report(&event);
+	return false;
+}
+
+static void tag_start(struct tether *tag, const struct tether_type *type, enum tetheri_state state, tether_owner_t owner)
+{
+	tag->next_ = 0;
+	tag->hint_ = 0;
+	tetheri_tsan_release(tag);
+	__atomic_store_n(&tag->state_, tetheri_word(type, state), __ATOMIC_RELAXED);
+	/* Release: the state before the owner, for a thread that reads the tag through a racy pointer. */
+	__atomic_store_n(&tag->owner_, owner, __ATOMIC_RELEASE);
+}
+
+void tether_bind(struct tether *tag, const struct tether_type *type)
+{
+	if (!type_is_valid(tag, type, "bind", TETHERI_CALLER))
+		return;
+	if (tetheri_unlikely(tether_self_ == TETHER_NOBODY_) && !tetheri_owner_make()) {
+		tag_start(tag, type, TETHERI_UNBOUND, 0);
+		return;
+	}
+	tag_start(tag, type, TETHERI_BOUND, tether_self_);
+	tetheri_count_add(bound, 1);
+}
+
+void tether_bind_later(struct tether *tag, const struct tether_type *type)
+{
+	if (type_is_valid(tag, type, "bind_later", TETHERI_CALLER))
+		tag_start(tag, type, TETHERI_UNBOUND, 0);
+}
+
+/* We moved it from UNBOUND to MOVING: make it ours, or finish the drop that came in between. */
+static bool claim_finish(struct tether *tag, uint64_t moving)
+{
+	uint64_t expected = moving;
+
+	tetheri_tsan_acquire(tag);
+	__atomic_store_n(&tag->owner_, tether_self_, __ATOMIC_RELAXED);
+	/* Release: the owner, before whoever acquires BOUND and drops it. Acquire: the drop we finish. */
+	if (__atomic_compare_exchange_n(&tag->state_, &expected, tetheri_word_with(moving, TETHERI_BOUND), false, __ATOMIC_RELEASE,
+	                                __ATOMIC_ACQUIRE)) {
+		tetheri_count_add(bound, 1);
+		return true;
+	}
+	assert(tetheri_word_state(expected) == TETHERI_MOVING_DROPPED);
+	__atomic_store_n(&tag->state_, tetheri_word_with(moving, TETHERI_DROPPED), __ATOMIC_RELAXED);
+	tetheri_run_later(tag);
+	return false;
+}
+
+bool tether_claim(struct tether *tag)
+{
+	/* Acquire: pairs with the release of whoever left it in this state. */
+	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
+
+	if (tether_self() == 0)
+		return false;
+	for (;;) {
+		tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
+
+		if (!tetheri_word_is_tag(tag, word) || tetheri_word_state(word) >= TETHERI_DROPPED) {
+			tetheri_report_tag(tetheri_tag_verdict(tag, owner, word), "claim", tag, TETHERI_CALLER);
+			return false;
+		}
+		if (tetheri_word_state(word) != TETHERI_UNBOUND)
+			return owner == tether_self_;
+		(void)tetheri_type_register(tetheri_word_type(word));
+		uint64_t moving = tetheri_word_with(word, TETHERI_MOVING);
+		if (__atomic_compare_exchange_n(&tag->state_, &word, moving, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			return claim_finish(tag, moving);
+	}
+}
+
+void tether_fini(struct tether *tag)
+{
+	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
+
+	if (tether_is_mine_slow_(tag))
+		return; /* the last act of its destructor: it is dead already */
+	for (;;) {
+		tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
+		enum tetheri_state state = tetheri_word_state(word);
+		bool ends = state == TETHERI_UNBOUND || state == TETHERI_BOUND;
+
+		if (!tetheri_word_is_tag(tag, word) || !ends) {
+			tetheri_report_tag(tetheri_tag_verdict(tag, owner, word), "fini", tag, TETHERI_CALLER);
+			return;
+		}
+		if (state == TETHERI_BOUND && owner != tether_self_) {
+			tetheri_report_tag(tetheri_tag_verdict(tag, owner, word), "fini", tag, TETHERI_CALLER);
+		}
+		if (__atomic_compare_exchange_n(&tag->state_, &word, tetheri_word_with(word, TETHERI_DEAD), false, __ATOMIC_ACQ_REL,
+		                                __ATOMIC_ACQUIRE))
+			break;
+	}
+	__atomic_store_n(&tag->owner_, TETHER_GONE_, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,67 @@
+/* wake_fd.c - the descriptor that makes an owner's loop readable: an eventfd, or a pipe without it.
+ * SPDX-License-Identifier: MIT
+ *
+ * Raw system calls throughout: read(), write() and close() are cancellation points, and a sender
+ * cancelled inside its write would lose the owner's wake-up. errno stays as it was. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+int tetheri_fd_open(int fds[2])
+{
+	int saved_errno = errno;
+	int error = 0;
+
+	fds[0] = fds[1] = (int)syscall(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (fds[0] < 0 && syscall(SYS_pipe2, fds, O_CLOEXEC | O_NONBLOCK) < 0) {
+		error = -errno;
+		fds[0] = fds[1] = -1;
+	}
+	errno = saved_errno;
+	return error;
+}
+
+void tetheri_fd_signal(int write_fd)
+{
+	int saved_errno = errno;
+	/* Eight bytes are what an eventfd takes; a pipe gets eight as well, so that both count alike. A
+	 * full pipe (EAGAIN) is readable, which is all that is wanted. */
+	uint64_t one = 1;
+
+	while (syscall(SYS_write, write_fd, &one, sizeof one) < 0 && errno == EINTR)
+		;
+	errno = saved_errno;
+}
+
+/* How many signals were read. */
+uint64_t tetheri_fd_clear(int read_fd)
+{
+	int saved_errno = errno;
+	uint64_t total = 0;
+	uint64_t buffer[64];
+	long got;
+
+	/* An eventfd gives its sum in one value; a pipe gives a value of 1 for each signal. */
+	do {
+		got = syscall(SYS_read, read_fd, buffer, sizeof buffer);
+		for (long i = 0; i < got / 8; i++)
+			total += buffer[i];
+	} while (got == (long)sizeof buffer || (got < 0 && errno == EINTR));
+	errno = saved_errno;
+	return total;
+}
+
+void tetheri_fd_close(int fds[2])
+{
+	int saved_errno = errno;
+
+	if (fds[0] >= 0)
+		syscall(SYS_close, fds[0]);
+	if (fds[1] >= 0 && fds[1] != fds[0])
+		syscall(SYS_close, fds[1]);
+	errno = saved_errno;
+}
