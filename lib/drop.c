@@ -15,7 +15,7 @@
 #include "internal.h"
 
 /* How the tag was before the mark; ZERO: refused. */
-static enum tetheri_state mark(struct tether *tag, const char *operation, const void *address)
+static inline enum tetheri_state mark(struct tether *tag, const char *operation, const void *address)
 {
 	/* Acquire, here and in the CAS: pairs with the release of the transition that left this state. */
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
@@ -54,7 +54,7 @@ static enum tether_dropped destroy_here(struct tether *tag)
 	return TETHER_HERE;
 }
 
-static bool send_to(struct tether *tag, tether_owner_t home)
+static inline bool send_to(struct tether *tag, tether_owner_t home)
 {
 	struct tetheri_slot *slot;
 

@@ -143,6 +143,7 @@ struct tetheri_slot {
 	struct tetheri_runner runner;
 	_Atomic uint64_t overflow_taken; /* the part of `overflow` that was taken; never reset */
 	struct tetheri_counts counts;
+	_Atomic(struct tether *) shown; /* at exit: the newest node, as `head` looks like no address */
 	/* Under the table's lock; `name` and `number` are read by anyone. */
 	struct tetheri_name name;
 	_Atomic uint64_t number;
@@ -228,7 +229,16 @@ static inline bool tetheri_type_known(const struct tether_type *type)
 
 /* tag.c */
 enum tether_kind tetheri_tag_verdict(const struct tether *tag, tether_owner_t owner, uint64_t word);
-bool tetheri_word_is_tag(const struct tether *tag, uint64_t word);
+bool tetheri_word_is_static(const struct tether *tag, uint64_t word);
+
+/* Is this word worth following, or garbage? */
+static inline bool tetheri_word_is_tag(const struct tether *tag, uint64_t word)
+{
+	if (tetheri_unlikely(!tetheri_word_has_magic(word) || tetheri_word_state(word) == TETHERI_ZERO ||
+	                     tetheri_word_state(word) > TETHERI_DEAD))
+		return false;
+	return tetheri_type_known(tetheri_word_type(word)) || tetheri_word_is_static(tag, word);
+}
 
 /* inbox.c */
 bool tetheri_inbox_push(struct tetheri_slot *slot, struct tether *node); /* false: closed, nothing happened */
@@ -238,6 +248,7 @@ void tetheri_inbox_disarm(struct tetheri_slot *slot);
 void tetheri_inbox_close(struct tetheri_slot *slot); /* what was there goes to `taken` */
 void tetheri_inbox_open(struct tetheri_slot *slot);
 bool tetheri_inbox_has_nodes(const struct tetheri_slot *slot);
+void tetheri_inbox_show(struct tetheri_slot *slot);            /* let leak checkers see what is pending */
 uint64_t tetheri_inbox_depth(const struct tetheri_slot *slot); /* exact at quiet points */
 
 /* wake.c */
@@ -307,6 +318,8 @@ static inline void tetheri_count(_Atomic uint64_t *counter, uint64_t n)
 #define tetheri_count_add(field, n) tetheri_count(&tetheri_counts()->field, (n))
 #define tetheri_count_shared(field) atomic_fetch_add_explicit(&tetheri_counts()->field, 1, memory_order_relaxed)
 void tetheri_stats_retire(struct tetheri_slot *slot); /* under the table's lock */
+
+#define TETHERI_AHEAD 16 /* nodes; 8 measured the same, 4 and 32 up to a fifth slower */
 
 /* ---- Lists through `next_` ------------------------------------------------------------------- */
 

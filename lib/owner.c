@@ -114,9 +114,15 @@ static void name_from_thread(struct tetheri_name *name)
 
 static void end_thread(void *value);
 
+/* Only the calling thread's inbox is drained; what is pending for others is said, and stays reachable. */
 static void at_exit(void)
 {
+	(void)tether_drain(0);
 	tetheri_report_at_exit();
+	tetheri_table_lock();
+	for (uint32_t i = 0; i < table.size; i++)
+		tetheri_inbox_show(tetheri_table_at(i));
+	tetheri_table_unlock();
 }
 
 static void start_library(void)

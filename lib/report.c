@@ -325,13 +325,12 @@ static void put_pending(struct text *text)
 	}
 }
 
-/* Drain what the calling thread has left, then say, once, what was wrong and what was lost. */
+/* Say, once, what was wrong and what was lost. */
 void tetheri_report_at_exit(void)
 {
 	struct text text = {.used = 0};
 	struct tether_counters total;
 
-	(void)tether_drain(0);
 	(void)tether_stats(0, &total);
 	if (total.failed_checks == 0 && total.pending == 0 && total.leaked == 0)
 		return;

@@ -98,6 +98,8 @@ size_t tetheri_run_lists(struct tetheri_run *run, size_t max_nodes)
 			if (!run->slot->taken.first)
 				(void)tetheri_inbox_take(run->slot);
 			node = tetheri_list_pop(&run->slot->taken);
+			if (node)
+				__builtin_prefetch((const void *)(uintptr_t)~node->hint_, 1);
 		}
 		if (!node)
 			break;

@@ -15,18 +15,12 @@
  *   thread's own CAS then fails, and it finishes the drop. */
 #include "internal.h"
 
-/* Is this word worth following? A bound tag's type must have been seen. An unbound one may come from a
- * static initialiser: it has zeroes around it, and a type in a loaded module. */
-bool tetheri_word_is_tag(const struct tether *tag, uint64_t word)
+/* An unbound tag may come from a static initialiser, and nobody has seen its type yet: it has zeroes
+ * around it, and a type in a loaded module. */
+bool tetheri_word_is_static(const struct tether *tag, uint64_t word)
 {
-	const struct tether_type *type = tetheri_word_type(word);
-
-	if (!tetheri_word_has_magic(word) || tetheri_word_state(word) == TETHERI_ZERO || tetheri_word_state(word) > TETHERI_DEAD)
-		return false;
-	if (tetheri_likely(tetheri_type_known(type)))
-		return true;
 	return tetheri_word_state(word) == TETHERI_UNBOUND && __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED) == 0 &&
-	       tag->next_ == 0 && tag->hint_ == 0 && tetheri_type_in_module(type);
+	       tag->next_ == 0 && tag->hint_ == 0 && tetheri_type_in_module(tetheri_word_type(word));
 }
 
 /* What is wrong with a tag that is not the caller's. */
