@@ -14,87 +14,144 @@
  *   the lists of one thread, never on its stack, so that a chain of any length takes constant stack. */
 #include "internal.h"
 
-/* How the tag was before the mark; ZERO: refused. */
-static inline enum tetheri_state mark(struct tether *tag, const char *operation, const void *address)
+/* What the mark found: how the tag was (ZERO: refused, reported), whose, and that owner's slot if it is
+ * alive, in another thread, and known already. */
+struct marked {
+	enum tetheri_state state;
+	tether_owner_t home;
+	struct tetheri_slot *slot;
+};
+
+static TETHER_COLD_ struct marked refuse(struct tether *tag, uint64_t word, const char *operation, const void *address)
+{
+	enum tether_kind kind = tetheri_tag_verdict(tag, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED), word);
+
+	tetheri_report_tag(kind == TETHER_USE_AFTER_DROP ? TETHER_DOUBLE_DROP : kind, operation, tag, address);
+	return (struct marked){TETHERI_ZERO, 0, NULL};
+}
+
+static bool may_mark(const struct tether *tag, uint64_t word)
+{
+	enum tetheri_state state = tetheri_word_state(word);
+	tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
+	struct tetheri_slot *slot;
+
+	if (!tetheri_word_is_tag(tag, word))
+		return false;
+	if (state == TETHERI_BOUND)
+		return owner == tether_self_ || tetheri_owner_find(owner, &slot) != TETHERI_NOT_OURS;
+	return state == TETHERI_UNBOUND || state == TETHERI_MOVING;
+}
+
+/* Everything but the common case: any state, any tag. */
+static __attribute__((noinline)) struct marked mark_any(struct tether *tag, const char *operation, const void *address)
 {
 	/* Acquire, here and in the CAS: pairs with the release of the transition that left this state. */
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
-	struct tetheri_slot *slot;
 
 	for (;;) {
-		tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
 		enum tetheri_state state = tetheri_word_state(word);
-		enum tetheri_state next = state == TETHERI_MOVING ? TETHERI_MOVING_DROPPED : TETHERI_DROPPED;
-		bool may = state == TETHERI_BOUND || state == TETHERI_UNBOUND || state == TETHERI_MOVING;
 
-		if (!may || !tetheri_word_is_tag(tag, word) ||
-		    (state == TETHERI_BOUND && owner != tether_self_ && tetheri_owner_find(owner, &slot) == TETHERI_NOT_OURS)) {
-			enum tether_kind kind = tetheri_tag_verdict(tag, owner, word);
-			tetheri_report_tag(kind == TETHER_USE_AFTER_DROP ? TETHER_DOUBLE_DROP : kind, operation, tag, address);
-			return TETHERI_ZERO;
-		}
+		if (!may_mark(tag, word))
+			return refuse(tag, word, operation, address);
+		/* Of a static tag nobody may have seen the type; a second drop is to know it. */
+		if (state == TETHERI_UNBOUND)
+			tetheri_type_remember(tetheri_word_type(word));
 		/* Release: pairs with the mover that finds MOVING_DROPPED and destroys what we used. */
-		if (__atomic_compare_exchange_n(&tag->state_, &word, tetheri_word_with(word, next), false, __ATOMIC_ACQ_REL,
-		                                __ATOMIC_ACQUIRE))
-			return state;
+		enum tetheri_state next = state == TETHERI_MOVING ? TETHERI_MOVING_DROPPED : TETHERI_DROPPED;
+		if (!__atomic_compare_exchange_n(&tag->state_, &word, tetheri_word_with(word, next), false, __ATOMIC_ACQ_REL,
+		                                 __ATOMIC_ACQUIRE))
+			continue;
+		if (state == TETHERI_MOVING)
+			return (struct marked){state, 0, NULL}; /* the mover's now, and perhaps freed already */
+		return (struct marked){state, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED), NULL};
 	}
+}
+
+/* The common case in few instructions: bound, whole, its type in the cache, its owner here or alive. */
+static inline struct marked mark(struct tether *tag, const char *operation, const void *address)
+{
+	/* Acquire, and the CAS's order: as in mark_any. */
+	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
+	struct marked marked = {TETHERI_BOUND, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED), NULL};
+	bool common = tetheri_word_is_bound(word) && tetheri_type_is_cached(tetheri_word_type(word)) &&
+	              (marked.home == tether_self_ || tetheri_owner_find(marked.home, &marked.slot) == TETHERI_ALIVE);
+
+	if (tetheri_unlikely(!common) ||
+	    tetheri_unlikely(!__atomic_compare_exchange_n(&tag->state_, &word, tetheri_word_with(word, TETHERI_DROPPED), false,
+	                                                  __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)))
+		return mark_any(tag, operation, address);
+	/* It may have changed hands, and the word be the same again, between our look at its owner and the CAS. */
+	tether_owner_t home = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
+	if (tetheri_unlikely(home != marked.home))
+		marked = (struct marked){TETHERI_BOUND, home, NULL};
+	return marked;
+}
+
+/* Relaxed: the node is ours until a publishing CAS releases it. */
+static inline void set_home(struct tether *tag, tether_owner_t home)
+{
+	__atomic_store_n(&tag->owner_, home | TETHERI_DROPPED_BIT, __ATOMIC_RELAXED);
 }
 
 static enum tether_dropped destroy_here(struct tether *tag)
 {
-	/* Relaxed: the node is ours until it is run. */
-	__atomic_store_n(&tag->owner_, tether_self_ | TETHERI_DROPPED_BIT, __ATOMIC_RELAXED);
+	set_home(tag, tether_self_);
 	if (tetheri_in_destructor()) {
-		tetheri_count_add(sent, 1);
+		tetheri_count_add(tetheri_counts(), sent, 1);
 		tetheri_run_later(tag);
 		return TETHER_QUEUED;
 	}
-	tetheri_count_add(here, 1);
+	tetheri_count_add(tetheri_counts(), here, 1);
 	tetheri_run_here(tag);
 	return TETHER_HERE;
 }
 
-static inline bool send_to(struct tether *tag, tether_owner_t home)
+/* `slot`: where `home` lives, if known. */
+static inline bool send_to(struct tether *tag, tether_owner_t home, struct tetheri_slot *slot)
 {
-	struct tetheri_slot *slot;
-
-	/* Relaxed: the publishing CAS releases it. */
-	__atomic_store_n(&tag->owner_, home | TETHERI_DROPPED_BIT, __ATOMIC_RELAXED);
-	return tetheri_owner_find(home, &slot) == TETHERI_ALIVE && tetheri_inbox_push(slot, tag);
+	set_home(tag, home);
+	if (!slot && tetheri_owner_find(home, &slot) != TETHERI_ALIVE)
+		return false;
+	return tetheri_inbox_push(slot, tag);
 }
 
 enum tether_dropped tether_drop(struct tether *tag)
 {
-	enum tetheri_state state = mark(tag, "drop", TETHERI_CALLER);
+	struct marked marked = mark(tag, "drop", TETHERI_CALLER);
 
-	if (tetheri_unlikely(state == TETHERI_ZERO))
+	if (tetheri_unlikely(marked.state == TETHERI_ZERO))
 		return TETHER_REFUSED;
-	tether_owner_t home = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
-	if (state == TETHERI_UNBOUND || (state == TETHERI_BOUND && home == tether_self_))
+	if (marked.state == TETHERI_UNBOUND || (marked.state == TETHERI_BOUND && marked.home == tether_self_))
 		return destroy_here(tag);
-	tetheri_count_add(sent, 1);
-	if (state == TETHERI_MOVING || send_to(tag, home))
+	tetheri_count_add(tetheri_counts(), sent, 1);
+	if (marked.state == TETHERI_MOVING || send_to(tag, marked.home, marked.slot))
 		return TETHER_QUEUED;
-	return tetheri_orphan(tag, false);
+	return tetheri_orphan(tag, TETHERI_BY_DROP);
+}
+
+/* At home, or nobody's and so ours: into our own inbox. */
+static enum tether_dropped keep_for_later(struct tether *tag)
+{
+	set_home(tag, tether_self_);
+	if (!tetheri_inbox_push_self(tag))
+		return destroy_here(tag); /* no owner, or it has ended: there is no later */
+	tetheri_count_shared(sent_later);
+	return TETHER_QUEUED;
 }
 
 enum tether_dropped tether_drop_later(struct tether *tag)
 {
-	enum tetheri_state state = mark(tag, "drop_later", TETHERI_CALLER);
+	struct marked marked = mark(tag, "drop_later", TETHERI_CALLER);
 
-	if (tetheri_unlikely(state == TETHERI_ZERO))
+	if (tetheri_unlikely(marked.state == TETHERI_ZERO))
 		return TETHER_REFUSED;
-	tether_owner_t home = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
-	if (state == TETHERI_UNBOUND)
-		return destroy_here(tag);
-	if (state == TETHERI_MOVING || send_to(tag, home)) {
-		tetheri_count_shared(sent_later);
-		return TETHER_QUEUED;
-	}
-	if (home == tether_self_)
-		return destroy_here(tag); /* this thread's owner has ended: there is no later */
+	if (marked.state == TETHERI_UNBOUND || (marked.state == TETHERI_BOUND && marked.home == tether_self_))
+		return keep_for_later(tag);
 	tetheri_count_shared(sent_later);
-	return tetheri_orphan(tag, false);
+	if (marked.state == TETHERI_MOVING || send_to(tag, marked.home, marked.slot))
+		return TETHER_QUEUED;
+	return tetheri_orphan(tag, TETHERI_BY_DROP_LATER);
 }
 
 /* ---- Orphans --------------------------------------------------------------------------------- */
@@ -109,7 +166,7 @@ static bool send_to_heir(struct tether *tag, const struct tether_type *type)
 	/* Acquire: pairs with whoever named the heir after it was made. */
 	tether_owner_t heir = __atomic_load_n(type->heir, __ATOMIC_ACQUIRE);
 	__atomic_store_n(&tag->state_, word | TETHERI_INHERITED, __ATOMIC_RELAXED);
-	if (send_to(tag, heir))
+	if (send_to(tag, heir, NULL))
 		return true;
 	__atomic_store_n(&tag->owner_, home, __ATOMIC_RELAXED); /* so that the report names whose it was */
 	return false;
@@ -125,26 +182,31 @@ static void leak(struct tether *tag, const struct tether_type *type)
 	tetheri_report(&event);
 }
 
-enum tether_dropped tetheri_orphan(struct tether *tag, bool received)
+enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found)
 {
 	const struct tether_type *type = tetheri_word_type(__atomic_load_n(&tag->state_, __ATOMIC_RELAXED));
+	struct tetheri_counts *counts = tetheri_counts_of(tetheri_runner());
+	bool anywhere = type->orphan == TETHER_ANYWHERE;
 
 	if (send_to_heir(tag, type)) {
-		if (received)
-			tetheri_count_add(forwarded, 1);
+		if (found == TETHERI_BY_DRAIN)
+			tetheri_count_add(counts, forwarded, 1);
 		return TETHER_ORPHANED;
 	}
-	if (type->orphan == TETHER_ANYWHERE && tetheri_in_destructor()) {
+	/* Our own drain will find it to be an orphan again, and run it. */
+	if (anywhere && found == TETHERI_BY_DROP_LATER && tetheri_inbox_push_self(tag))
+		return TETHER_QUEUED;
+	if (anywhere && found != TETHERI_BY_DRAIN && tetheri_in_destructor()) {
 		tetheri_run_later(tag);
 		return TETHER_QUEUED;
 	}
-	if (received)
-		tetheri_count_add(orphaned, 1);
+	if (found == TETHERI_BY_DRAIN)
+		tetheri_count_add(counts, orphaned, 1);
 	else
 		tetheri_count_shared(direct);
-	if (type->orphan != TETHER_ANYWHERE)
+	if (!anywhere)
 		leak(tag, type);
-	else if (received)
+	else if (found == TETHERI_BY_DRAIN)
 		tetheri_run_destructor(tetheri_runner(), tag); /* whoever walks the list goes on with what it drops */
 	else
 		tetheri_run_here(tag);

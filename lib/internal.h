@@ -9,7 +9,7 @@
  *           |
  *      loop.c                    drain, park                    run.c    call destructors and messages
  *           |
- *      owner.c                   ids, slots, a thread's end     type.c   which types are real
+ *      owner.c                   ids and slots; name.c, thread_exit.c     type.c   which types are real -> set.h, module.c
  *           |
  *      report.c                  the one door for everything that is printed; stats.c the counters
  */
@@ -61,6 +61,11 @@ static inline uint64_t tetheri_word(const struct tether_type *type, enum tetheri
 static inline bool tetheri_word_has_magic(uint64_t word)
 {
 	return (word & TETHERI_MAGIC_MASK) == TETHER_STATE_MAGIC_;
+}
+
+static inline bool tetheri_word_is_bound(uint64_t word)
+{
+	return (word & (TETHERI_MAGIC_MASK | TETHERI_STATE_MASK)) == (TETHER_STATE_MAGIC_ | TETHERI_BOUND);
 }
 
 static inline enum tetheri_state tetheri_word_state(uint64_t word)
@@ -141,21 +146,25 @@ struct tetheri_slot {
 	uint64_t cleared;          /* writes read back from the descriptor */
 	struct tetheri_list taken; /* first in, first out */
 	struct tetheri_runner runner;
+	_Atomic uint64_t late;           /* what this thread drops for itself once the inbox is closed; handlers */
 	_Atomic uint64_t overflow_taken; /* the part of `overflow` that was taken; never reset */
 	struct tetheri_counts counts;
 	_Atomic(struct tether *) shown; /* at exit: the newest node, as `head` looks like no address */
 	/* Under the table's lock; `name` and `number` are read by anyone. */
 	struct tetheri_name name;
 	_Atomic uint64_t number;
+	bool in_use; /* its counters have not joined the total */
 	uint32_t index;
 	uint32_t next_free;
 };
 
 /* A thread's own part; with tether_self_ well under the 128 bytes of TLS that we allow ourselves. */
 struct tetheri_thread {
-	struct tetheri_slot *slot; /* NULL before its owner is made and after it has ended */
-	struct tetheri_runner runner;
+	struct tetheri_slot *slot;     /* NULL before its owner is made and after it has ended */
+	struct tetheri_runner *active; /* what runs a destructor or message at this moment, else NULL */
+	struct tetheri_runner runner;  /* while there is no slot */
 	bool ended;
+	bool leaving; /* the thread's exit has begun, and its owner was made before */
 	bool reporting;
 	unsigned char exit_rounds;
 };
@@ -200,14 +209,27 @@ struct tetheri_who {
 	bool alive;
 };
 void tetheri_owner_describe(tether_owner_t id, struct tetheri_who *out);
+void tetheri_owner_end(struct tetheri_slot *slot); /* the caller's */
 void tetheri_table_lock(void);
 void tetheri_table_unlock(void);
 uint32_t tetheri_table_size(void); /* slots ever made; under the lock */
 struct tetheri_slot *tetheri_table_at(uint32_t index);
 bool tetheri_slot_is_open(const struct tetheri_slot *slot); /* exact under the lock */
 
+/* name.c */
+void tetheri_name_write(struct tetheri_name *name, const char *text);
+void tetheri_name_read(const struct tetheri_name *name, char *text);
+void tetheri_name_from_thread(struct tetheri_name *name);
+void tetheri_name_remember(const struct tetheri_slot *slot); /* it has gone; under the table's lock */
+void tetheri_name_recall(tether_owner_t id, struct tetheri_who *out);
+
+/* thread_exit.c */
+void tetheri_exit_start(void);                          /* once in a process */
+bool tetheri_exit_watch(struct tetheri_thread *thread); /* false: no memory, or no key */
+
 /* type.c */
 bool tetheri_type_register(const struct tether_type *type); /* false: not a type; it is not read unless aligned */
+void tetheri_type_remember(const struct tether_type *type); /* tries; it is a type */
 bool tetheri_type_known_slow(const struct tether_type *type);
 bool tetheri_type_in_module(const struct tether_type *type); /* readable, and looks like a type */
 #define TETHERI_TYPE_CACHE 64
@@ -219,13 +241,22 @@ static inline unsigned tetheri_type_slot(const struct tether_type *type)
 	return ((uintptr_t)type >> 6) % TETHERI_TYPE_CACHE;
 }
 
-/* Was this type bound in this process? Only then may a word that may be garbage be followed.
- * Relaxed: the pointer is compared, never followed through the cache. */
+/* Relaxed: the pointer is compared, never followed through the cache. */
+static inline bool tetheri_type_is_cached(const struct tether_type *type)
+{
+	return tetheri_likely(atomic_load_explicit(&tetheri_type_cache[tetheri_type_slot(type)], memory_order_relaxed) == type);
+}
+
+/* Was this type bound in this process? Only then may a word that may be garbage be followed. */
 static inline bool tetheri_type_known(const struct tether_type *type)
 {
 	return tetheri_likely(atomic_load_explicit(&tetheri_type_cache[tetheri_type_slot(type)], memory_order_relaxed) == type) ||
 	       tetheri_type_known_slow(type);
 }
+
+/* module.c: by a walk over the loaded modules; any thread, no allocation. */
+bool tetheri_module_has(const void *address, size_t bytes);
+const char *tetheri_module_of(const void *address, uintptr_t *offset); /* "": the executable; NULL: none */
 
 /* tag.c */
 enum tether_kind tetheri_tag_verdict(const struct tether *tag, tether_owner_t owner, uint64_t word);
@@ -242,6 +273,8 @@ static inline bool tetheri_word_is_tag(const struct tether *tag, uint64_t word)
 
 /* inbox.c */
 bool tetheri_inbox_push(struct tetheri_slot *slot, struct tether *node); /* false: closed, nothing happened */
+bool tetheri_inbox_push_self(struct tether *node);                       /* to the caller's own, late or not; handlers */
+bool tetheri_inbox_take_late(struct tetheri_slot *slot);                 /* after close; false: there will be none */
 bool tetheri_inbox_take(struct tetheri_slot *slot);                      /* into `taken`; false: nothing there */
 bool tetheri_inbox_arm(struct tetheri_slot *slot);                       /* false: there is something to take */
 void tetheri_inbox_disarm(struct tetheri_slot *slot);
@@ -270,8 +303,7 @@ void tetheri_fd_close(int fds[2]);
 
 /* run.c */
 struct tetheri_run {
-	struct tetheri_runner *runner;
-	struct tetheri_slot *slot; /* NULL: a thread without an owner */
+	struct tetheri_runner *runner, *outer;
 	bool draining;
 	int cancel_state;
 };
@@ -280,16 +312,17 @@ void tetheri_run_leave(struct tetheri_run *run);
 void tetheri_run_destructor(struct tetheri_runner *runner, struct tether *tag);
 void tetheri_run_node(struct tetheri_run *run, struct tether *node);
 size_t tetheri_run_lists(struct tetheri_run *run, size_t max_nodes);
-void tetheri_run_here(struct tether *tag);  /* now, and whatever it drops */
-void tetheri_run_later(struct tether *tag); /* after the destructor that is running */
-void tetheri_run_message(struct tether_message *message, enum tether_fate fate);
+void tetheri_run_here(struct tether *tag);   /* now, and whatever it drops */
+void tetheri_run_queue(struct tether *node); /* behind what is running */
+void tetheri_run_later(struct tether *tag);  /* after the destructor that is running */
+void tetheri_run_undelivered(struct tether_message *message);
 
-/* The owner's, unless the thread was inside a destructor before it became one. */
+/* The one that is running, though the thread may have become an owner meanwhile; else the owner's. */
 static inline struct tetheri_runner *tetheri_runner(void)
 {
-	bool own = tetheri_thread.slot && !tetheri_thread.runner.destroying;
-
-	return own ? &tetheri_thread.slot->runner : &tetheri_thread.runner;
+	if (tetheri_thread.active)
+		return tetheri_thread.active;
+	return tetheri_thread.slot ? &tetheri_thread.slot->runner : &tetheri_thread.runner;
 }
 
 static inline bool tetheri_in_destructor(void)
@@ -298,7 +331,12 @@ static inline bool tetheri_in_destructor(void)
 }
 
 /* drop.c */
-enum tether_dropped tetheri_orphan(struct tether *tag, bool received); /* its owner has gone; received: from an inbox */
+enum tetheri_found { /* how it was found out that a node's owner has gone */
+	                 TETHERI_BY_DROP,
+	                 TETHERI_BY_DROP_LATER, /* perhaps in a signal handler: no list and no destructor may be touched */
+	                 TETHERI_BY_DRAIN       /* it is off the list, and counted as received */
+};
+enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found);
 
 /* stats.c */
 static inline struct tetheri_counts *tetheri_counts(void)
@@ -306,18 +344,33 @@ static inline struct tetheri_counts *tetheri_counts(void)
 	return tetheri_thread.slot ? &tetheri_thread.slot->counts : &tetheri_nobody;
 }
 
-/* A counter that no signal handler touches: single writer, unless it is nobody's. */
-static inline void tetheri_count(_Atomic uint64_t *counter, uint64_t n)
+/* Whose counts tell of a runner's lists. */
+static inline struct tetheri_counts *tetheri_counts_of(const struct tetheri_runner *runner)
 {
-	if (tetheri_likely(tetheri_thread.slot))
+	return runner == &tetheri_thread.runner ? &tetheri_nobody : &tetheri_thread.slot->counts;
+}
+
+/* A counter that no signal handler touches: single writer, unless it is nobody's. */
+static inline void tetheri_count(struct tetheri_counts *counts, _Atomic uint64_t *counter, uint64_t n)
+{
+	if (tetheri_likely(counts != &tetheri_nobody))
 		atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
 	else
 		atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
-#define tetheri_count_add(field, n) tetheri_count(&tetheri_counts()->field, (n))
+#define tetheri_count_add(counts, field, n) tetheri_count((counts), &(counts)->field, (n))
 #define tetheri_count_shared(field) atomic_fetch_add_explicit(&tetheri_counts()->field, 1, memory_order_relaxed)
 void tetheri_stats_retire(struct tetheri_slot *slot); /* under the table's lock */
+
+/* The processor's word for "wait a moment", where there is one. */
+#if defined(__x86_64__)
+#define TETHERI_PAUSE() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define TETHERI_PAUSE() __asm__ volatile("isb" ::: "memory")
+#else
+#define TETHERI_PAUSE() ((void)0)
+#endif
 
 #define TETHERI_AHEAD 16 /* nodes; 8 measured the same, 4 and 32 up to a fifth slower */
 

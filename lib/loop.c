@@ -15,7 +15,7 @@ size_t tether_drain(size_t max_nodes)
 {
 	struct tetheri_slot *slot = tetheri_thread.slot;
 
-	if (!slot || slot->runner.draining || tetheri_in_destructor())
+	if (!slot || tetheri_thread.active)
 		return 0;
 	struct tetheri_run run __attribute__((cleanup(tetheri_run_leave)));
 	tetheri_run_enter(&run, true);
@@ -53,6 +53,7 @@ int tether_fd(void)
 	assert(!slot->armed);
 	slot->read_fd = fds[0];
 	slot->write_fd = fds[1];
+	slot->cleared = slot->consumed; /* what woke the loop another way is not in the descriptor */
 	settle(slot);
 	return fds[0];
 }

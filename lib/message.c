@@ -8,18 +8,20 @@
  *   to (RUN), or by whoever finds that owner gone (UNDELIVERED): the poster, or the drain of a later
  *   owner of the same slot. It is idle again before the call. */
 #include <errno.h>
-#include <pthread.h>
 
 #include "internal.h"
 
+/* Nobody's home. Inside a callback it waits for this thread's next drain, which finds that out again:
+ * a function that is told so and posts again does not nest. */
 static void undelivered(struct tether_message *message)
 {
-	int cancel_state;
-
-	tetheri_count_shared(direct);
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-	tetheri_run_message(message, TETHER_UNDELIVERED);
-	pthread_setcancelstate(cancel_state, NULL);
+	__atomic_store_n(&message->node_.owner_, TETHERI_DROPPED_BIT, __ATOMIC_RELAXED);
+	if (!tetheri_thread.active) {
+		tetheri_count_shared(direct);
+		tetheri_run_undelivered(message);
+	} else if (!tetheri_inbox_push_self(&message->node_)) {
+		tetheri_run_queue(&message->node_); /* no owner: what is running now goes on with it */
+	}
 }
 
 int tether_post(tether_owner_t to, struct tether_message *message)

@@ -20,17 +20,13 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "internal.h"
 
-#ifndef PTHREAD_DESTRUCTOR_ITERATIONS
-#define PTHREAD_DESTRUCTOR_ITERATIONS 4
-#endif
-
-#define DEPARTED 1024
 #define QUIET_NODES 100000
 #define NO_INDEX UINT32_MAX
 
@@ -39,24 +35,14 @@ __thread struct tetheri_thread tetheri_thread;
 _Atomic(struct tetheri_slot *) tetheri_chunk[TETHERI_CHUNKS];
 uint64_t tetheri_first_generation;
 
-/* Who has gone, for reports: written under the lock, read by anyone; `id` is cleared first and set last. */
-static struct {
-	_Atomic uint64_t id;
-	_Atomic uint64_t number;
-	struct tetheri_name name;
-} departed[DEPARTED];
-
 static struct {
 	pthread_mutex_t lock;
 	uint32_t size;                  /* slots made */
 	uint32_t free_first, free_last; /* first freed, first used again */
 	uint64_t numbers;
-	uint64_t departures;
 } table = {.lock = PTHREAD_MUTEX_INITIALIZER, .free_first = NO_INDEX, .free_last = NO_INDEX};
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static pthread_key_t key;
-static int key_error;
 
 void tetheri_table_lock(void)
 {
@@ -79,45 +65,12 @@ struct tetheri_slot *tetheri_table_at(uint32_t index)
 	return &atomic_load_explicit(&tetheri_chunk[index / TETHERI_CHUNK_SLOTS], memory_order_relaxed)[index % TETHERI_CHUNK_SLOTS];
 }
 
-/* ---- Names ----------------------------------------------------------------------------------- */
-
-static void name_write(struct tetheri_name *name, const char *text)
-{
-	uint64_t words[TETHERI_NAME_WORDS] = {0};
-
-	memcpy(words, text, strnlen(text, sizeof words - 1));
-	for (int i = 0; i < TETHERI_NAME_WORDS; i++)
-		atomic_store_explicit(&name->word[i], words[i], memory_order_relaxed);
-}
-
-static void name_read(const struct tetheri_name *name, char *text)
-{
-	uint64_t words[TETHERI_NAME_WORDS];
-
-	for (int i = 0; i < TETHERI_NAME_WORDS; i++)
-		words[i] = atomic_load_explicit(&name->word[i], memory_order_relaxed);
-	memcpy(text, words, sizeof words);
-	text[TETHERI_NAME_BYTES - 1] = '\0';
-}
-
-static void name_from_thread(struct tetheri_name *name)
-{
-	char text[TETHERI_NAME_BYTES] = "";
-	int saved_errno = errno;
-
-	prctl(PR_GET_NAME, text);
-	name_write(name, text);
-	errno = saved_errno;
-}
-
 /* ---- The beginning --------------------------------------------------------------------------- */
-
-static void end_thread(void *value);
 
 /* Only the calling thread's inbox is drained; what is pending for others is said, and stays reachable. */
 static void at_exit(void)
 {
-	(void)tether_drain(0);
+	(void)tether_drain(QUIET_NODES);
 	tetheri_report_at_exit();
 	tetheri_table_lock();
 	for (uint32_t i = 0; i < table.size; i++)
@@ -131,13 +84,14 @@ static void start_library(void)
 	struct timespec now;
 	int saved_errno = errno;
 
-	if (getrandom(&random, sizeof random, GRND_NONBLOCK) != (ssize_t)sizeof random) {
+	/* Raw: getrandom() is a cancellation point. */
+	if (syscall(SYS_getrandom, &random, sizeof random, GRND_NONBLOCK) != (long)sizeof random) {
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		random = ((uint64_t)now.tv_nsec ^ (uintptr_t)&table ^ (uint64_t)now.tv_sec << 30) * UINT64_C(0x9e3779b97f4a7c15);
 	}
 	/* 42 of the 43 bits that TETHERI_DROPPED_BIT leaves to it: room for 2^42 owners per slot. Never 0. */
 	tetheri_first_generation = (random >> 22) | 1;
-	key_error = pthread_key_create(&key, end_thread);
+	tetheri_exit_start();
 	atexit(at_exit);
 	errno = saved_errno;
 }
@@ -189,7 +143,8 @@ static struct tetheri_slot *slot_open(void)
 	struct tetheri_slot *slot = table.free_first != NO_INDEX ? slot_reuse() : slot_new();
 	if (slot) {
 		atomic_store_explicit(&slot->number, ++table.numbers, memory_order_relaxed);
-		name_from_thread(&slot->name);
+		tetheri_name_from_thread(&slot->name);
+		slot->in_use = true;
 		slot->parks = false;
 		tetheri_inbox_open(slot);
 	}
@@ -214,11 +169,18 @@ struct tetheri_slot *tetheri_owner_make(void)
 
 	if (thread->slot || thread->ended)
 		return thread->slot;
+	if (tether_self_ != TETHER_NOBODY_) {
+		/* The word is shared with a copy of the library that an executable exports in part. It is
+		 * that copy's, and its objects'. */
+		tetheri_report_call(TETHER_OTHER_COPY, "make an owner", TETHERI_CALLER);
+		return NULL;
+	}
 	pthread_once(&once, start_library);
-	struct tetheri_slot *slot = key_error == 0 ? slot_open() : NULL;
-	/* What runs destructors at the thread's end may be refused memory as well. */
-	if (slot && pthread_setspecific(key, thread) != 0) {
+	struct tetheri_slot *slot = slot_open();
+	/* What ends it with the thread may be refused memory as well. */
+	if (slot && !tetheri_exit_watch(thread)) {
 		tetheri_table_lock();
+		slot->in_use = false;
 		tetheri_inbox_close(slot);
 		slot_free(slot);
 		tetheri_table_unlock();
@@ -235,22 +197,6 @@ struct tetheri_slot *tetheri_owner_make(void)
 
 /* ---- The end --------------------------------------------------------------------------------- */
 
-/* Under the lock. */
-static void remember(const struct tetheri_slot *slot)
-{
-	unsigned place = table.departures++ % DEPARTED;
-
-	/* Release and acquire fences are not needed: a reader compares `id` before and after, and what it
-	 * prints may at worst mix two names, in a report. */
-	atomic_store_explicit(&departed[place].id, 0, memory_order_release);
-	atomic_store_explicit(&departed[place].number, atomic_load_explicit(&slot->number, memory_order_relaxed),
-	                      memory_order_relaxed);
-	for (int i = 0; i < TETHERI_NAME_WORDS; i++)
-		atomic_store_explicit(&departed[place].name.word[i], atomic_load_explicit(&slot->name.word[i], memory_order_relaxed),
-		                      memory_order_relaxed);
-	atomic_store_explicit(&departed[place].id, atomic_load_explicit(&slot->id, memory_order_relaxed), memory_order_release);
-}
-
 static void run_until_quiet(struct tetheri_slot *slot)
 {
 	struct tetheri_run run __attribute__((cleanup(tetheri_run_leave)));
@@ -259,36 +205,24 @@ static void run_until_quiet(struct tetheri_slot *slot)
 	/* Bounded: others may send faster than we run; what is left then is what close returns. */
 	(void)tetheri_run_lists(&run, QUIET_NODES);
 	tetheri_inbox_close(slot);
-	(void)tetheri_run_lists(&run, 0);
+	do {
+		(void)tetheri_run_lists(&run, 0);
+	} while (tetheri_inbox_take_late(slot));
 }
 
-static void owner_end(struct tetheri_slot *slot)
+void tetheri_owner_end(struct tetheri_slot *slot)
 {
-	/* Twice over where a destructor leaves by an exception: each call goes on where the last one was. */
+	/* A destructor may leave by an exception, and this be called again: it goes on where it was. */
 	run_until_quiet(slot);
 	tetheri_wake_end(slot);
-	tetheri_thread.slot = NULL;
 	tetheri_thread.ended = true;
+	atomic_signal_fence(memory_order_seq_cst); /* a handler in between makes no second owner */
+	tetheri_thread.slot = NULL;
 	tetheri_table_lock();
 	tetheri_stats_retire(slot);
-	remember(slot);
+	tetheri_name_remember(slot);
 	slot_free(slot);
 	tetheri_table_unlock();
-}
-
-/* The pthread key's destructor. It comes back each round until the last, so that destructors of other
- * keys which drop things find the owner still there. */
-static void end_thread(void *value)
-{
-	struct tetheri_thread *thread = value;
-
-	if (!thread->slot)
-		return;
-	if (++thread->exit_rounds < PTHREAD_DESTRUCTOR_ITERATIONS) {
-		if (pthread_setspecific(key, thread) == 0)
-			return;
-	}
-	owner_end(thread->slot);
 }
 
 /* ---- The public calls ------------------------------------------------------------------------ */
@@ -305,9 +239,9 @@ void tether_self_set_name(const char *name)
 	struct tetheri_slot *slot = tetheri_owner_make();
 
 	if (slot && name)
-		name_write(&slot->name, name);
+		tetheri_name_write(&slot->name, name);
 	else if (slot)
-		name_from_thread(&slot->name);
+		tetheri_name_from_thread(&slot->name);
 }
 
 bool tether_owner_is_alive(tether_owner_t owner)
@@ -315,17 +249,6 @@ bool tether_owner_is_alive(tether_owner_t owner)
 	struct tetheri_slot *slot;
 
 	return tetheri_owner_find(owner, &slot) == TETHERI_ALIVE && tetheri_slot_is_open(slot);
-}
-
-static void describe_departed(tether_owner_t id, struct tetheri_who *out)
-{
-	for (unsigned i = 0; i < DEPARTED; i++) {
-		if (atomic_load_explicit(&departed[i].id, memory_order_acquire) != id)
-			continue;
-		out->number = atomic_load_explicit(&departed[i].number, memory_order_relaxed);
-		name_read(&departed[i].name, out->name);
-		return;
-	}
 }
 
 void tetheri_owner_describe(tether_owner_t id, struct tetheri_who *out)
@@ -337,10 +260,10 @@ void tetheri_owner_describe(tether_owner_t id, struct tetheri_who *out)
 	case TETHERI_ALIVE:
 		out->number = atomic_load_explicit(&slot->number, memory_order_relaxed);
 		out->alive = tetheri_slot_is_open(slot);
-		name_read(&slot->name, out->name);
+		tetheri_name_read(&slot->name, out->name);
 		break;
 	case TETHERI_EXITED:
-		describe_departed(id, out);
+		tetheri_name_recall(id, out);
 		break;
 	case TETHERI_NOT_OURS:
 		break;
@@ -361,9 +284,9 @@ void tether_owner_exit(void)
 
 	if (!slot)
 		return;
-	if (slot->runner.draining || slot->runner.destroying) {
+	if (tetheri_thread.active) {
 		tetheri_report_call(TETHER_BAD_CALL, "tether_owner_exit", TETHERI_CALLER);
 		return;
 	}
-	owner_end(slot);
+	tetheri_owner_end(slot);
 }

@@ -14,8 +14,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <dlfcn.h>
-
 #include "internal.h"
 #include "set.h"
 
@@ -92,19 +90,15 @@ static void put_who(struct text *text, uint64_t number, const char *name, const 
 
 static void put_site(struct text *text, const struct tether_report *report)
 {
-	Dl_info info;
+	uintptr_t offset;
+	const char *module;
 
-	if (report->file) {
+	if (report->file)
 		put(text, "  %s at %s:%d in %s()\n", report->operation, report->file, report->line, report->function);
-	} else if (report->address && dladdr(report->address, &info) && info.dli_fname) {
-		put(text, "  %s called from %s+0x%lx", report->operation, info.dli_fname,
-		    (unsigned long)((const char *)report->address - (const char *)info.dli_fbase));
-		if (info.dli_sname)
-			put(text, " in %s()", info.dli_sname);
-		put(text, "\n");
-	} else {
+	else if ((module = tetheri_module_of(report->address, &offset)))
+		put(text, "  %s called from %s+0x%lx\n", report->operation, *module ? module : "the executable", (unsigned long)offset);
+	else
 		put(text, "  %s called from %p\n", report->operation, report->address);
-	}
 }
 
 static void put_owner(struct text *text, const struct tether_report *report)
@@ -268,7 +262,7 @@ void tetheri_report(const struct tetheri_event *event)
 	int cancel_state;
 
 	/* A thread that is caught becomes an owner, to have a number and a name; unless that is what failed. */
-	if (event->kind != TETHER_NO_OWNER && !nested)
+	if (event->kind != TETHER_NO_OWNER && tether_self_ == TETHER_NOBODY_ && !nested)
 		(void)tetheri_owner_make();
 	tetheri_count_shared(failed);
 	if (level == TETHER_COUNT || nested || (level == TETHER_WARN_ONCE && is_repeat(event))) {

@@ -18,25 +18,36 @@
 void tetheri_run_enter(struct tetheri_run *run, bool draining)
 {
 	run->runner = tetheri_runner();
-	run->slot = tetheri_thread.slot;
+	run->outer = tetheri_thread.active;
 	run->draining = draining;
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &run->cancel_state);
+	tetheri_thread.active = run->runner;
 	if (draining)
 		run->runner->draining = true;
+}
+
+/* A thread without an owner has no later drain that would go on where a destructor broke off. */
+static void run_rest(void)
+{
+	struct tetheri_run run __attribute__((cleanup(tetheri_run_leave)));
+
+	tetheri_run_enter(&run, false);
+	(void)tetheri_run_lists(&run, 0);
 }
 
 void tetheri_run_leave(struct tetheri_run *run)
 {
 	struct tetheri_runner *runner = run->runner;
+	bool is_left_over = runner->later.first && !run->outer;
 
 	runner->destroying = NULL;
-	/* A thread without an owner has no later drain that would go on where a destructor broke off. */
-	if (!run->slot)
-		(void)tetheri_run_lists(run, 0);
 	if (run->draining)
 		runner->draining = false;
-	if (run->slot && !runner->draining && (run->draining || runner->later.first))
-		tetheri_wake_settle(run->slot);
+	tetheri_thread.active = run->outer;
+	if (runner == &tetheri_thread.runner && is_left_over)
+		run_rest();
+	else if (run->draining || is_left_over)
+		tetheri_wake_settle(tetheri_thread.slot);
 	pthread_setcancelstate(run->cancel_state, NULL);
 }
 
@@ -48,10 +59,11 @@ void tetheri_run_destructor(struct tetheri_runner *runner, struct tether *tag)
 
 	assert(!runner->destroying);
 	assert(tetheri_word_state(word) == TETHERI_DROPPED);
+	runner->destroying = tag;
+	atomic_signal_fence(memory_order_seq_cst); /* a handler that checks it finds it ours, before or after */
 	/* Relaxed: the node is ours. Whoever still looks at it, wrongly, may see it late. */
 	__atomic_store_n(&tag->state_, tetheri_word_with(word, TETHERI_DEAD), __ATOMIC_RELAXED);
 	__atomic_store_n(&tag->owner_, TETHER_GONE_, __ATOMIC_RELAXED);
-	runner->destroying = tag;
 	if (type->destroy)
 		type->destroy(object);
 	else if (type->destroy_with)
@@ -59,7 +71,7 @@ void tetheri_run_destructor(struct tetheri_runner *runner, struct tether *tag)
 	runner->destroying = NULL;
 }
 
-void tetheri_run_message(struct tether_message *message, enum tether_fate fate)
+static void run_message(struct tether_message *message, enum tether_fate fate)
 {
 	void (*fn)(struct tether_message *, enum tether_fate) = message->fn;
 
@@ -68,25 +80,45 @@ void tetheri_run_message(struct tether_message *message, enum tether_fate fate)
 	fn(message, fate);
 }
 
+void tetheri_run_undelivered(struct tether_message *message)
+{
+	struct tetheri_run run __attribute__((cleanup(tetheri_run_leave)));
+
+	tetheri_run_enter(&run, false);
+	run_message(message, TETHER_UNDELIVERED);
+}
+
 /* One node from a list: at home, or a stray whose owner has gone. */
 void tetheri_run_node(struct tetheri_run *run, struct tether *node)
 {
+	struct tetheri_counts *counts = tetheri_counts_of(run->runner);
 	tether_owner_t home = __atomic_load_n(&node->owner_, __ATOMIC_RELAXED) & ~TETHERI_DROPPED_BIT;
-	bool is_home = home == tether_self_;
+	/* What a thread without an owner left for later is its own, though it may be an owner by now. */
+	bool is_home = home == tether_self_ || home == TETHER_NOBODY_;
 
 	tetheri_tsan_acquire(node);
 	if (tetheri_word_type(__atomic_load_n(&node->state_, __ATOMIC_RELAXED)) == &tetheri_message_type) {
-		tetheri_count(is_home ? &tetheri_counts()->run_home : &tetheri_counts()->orphaned, 1);
-		tetheri_run_message((struct tether_message *)node, is_home ? TETHER_RUN : TETHER_UNDELIVERED);
+		tetheri_count(counts, is_home ? &counts->run_home : &counts->orphaned, 1);
+		run_message((struct tether_message *)node, is_home ? TETHER_RUN : TETHER_UNDELIVERED);
 	} else if (is_home) {
-		tetheri_count_add(run_home, 1);
+		tetheri_count_add(counts, run_home, 1);
 		tetheri_run_destructor(run->runner, node);
 	} else {
-		(void)tetheri_orphan(node, true);
+		(void)tetheri_orphan(node, TETHERI_BY_DRAIN);
 	}
 }
 
-/* `later` and `taken`, and, inside a drain, the inbox, up to max_nodes (0: all). */
+static struct tether *next_taken(struct tetheri_slot *slot)
+{
+	if (!slot->taken.first)
+		(void)tetheri_inbox_take(slot);
+	struct tether *node = tetheri_list_pop(&slot->taken);
+	if (node)
+		__builtin_prefetch((const void *)(uintptr_t)~node->hint_, 1);
+	return node;
+}
+
+/* `later` and, inside a drain, `taken` and the inbox, up to max_nodes (0: all). */
 size_t tetheri_run_lists(struct tetheri_run *run, size_t max_nodes)
 {
 	size_t handled = 0;
@@ -94,13 +126,8 @@ size_t tetheri_run_lists(struct tetheri_run *run, size_t max_nodes)
 	while (max_nodes == 0 || handled < max_nodes) {
 		struct tether *node = tetheri_list_pop(&run->runner->later);
 
-		if (!node && run->draining) {
-			if (!run->slot->taken.first)
-				(void)tetheri_inbox_take(run->slot);
-			node = tetheri_list_pop(&run->slot->taken);
-			if (node)
-				__builtin_prefetch((const void *)(uintptr_t)~node->hint_, 1);
-		}
+		if (!node && run->draining)
+			node = next_taken(tetheri_thread.slot);
 		if (!node)
 			break;
 		handled++;
@@ -118,13 +145,17 @@ void tetheri_run_here(struct tether *tag)
 	(void)tetheri_run_lists(&run, 0);
 }
 
+void tetheri_run_queue(struct tether *node)
+{
+	struct tetheri_runner *runner = tetheri_runner();
+
+	tetheri_count_add(tetheri_counts_of(runner), received, 1);
+	tetheri_list_append(&runner->later, node);
+}
+
 void tetheri_run_later(struct tether *tag)
 {
-	tetheri_count_add(received, 1);
-	tetheri_list_append(&tetheri_runner()->later, tag);
-	if (tetheri_in_destructor())
-		return;
-	struct tetheri_run run __attribute__((cleanup(tetheri_run_leave)));
-	tetheri_run_enter(&run, false);
-	(void)tetheri_run_lists(&run, 0);
+	tetheri_run_queue(tag);
+	if (!tetheri_in_destructor())
+		run_rest();
 }

@@ -19,7 +19,8 @@ enum tetheri_set_name {
 enum tetheri_set_result {
 	TETHERI_SET_ADDED,
 	TETHERI_SET_THERE,
-	TETHERI_SET_FULL /* or busy: another thread, or the one that this signal handler interrupted, is adding */
+	TETHERI_SET_FULL,
+	TETHERI_SET_BUSY /* another thread, or the code that this signal handler interrupted, is adding */
 };
 
 /* Any thread, signal handlers too. `key` is neither 0 nor UINTPTR_MAX. */

@@ -105,5 +105,5 @@ enum tetheri_set_result tetheri_set_add(enum tetheri_set_name set, uintptr_t key
 		}
 		ck_pr_stall();
 	}
-	return TETHERI_SET_FULL;
+	return TETHERI_SET_BUSY;
 }

@@ -46,6 +46,7 @@ static void add_slot(struct tether_counters *sum, const struct tetheri_slot *slo
 void tetheri_stats_retire(struct tetheri_slot *slot)
 {
 	add_slot(&retired, slot);
+	slot->in_use = false;
 	for (_Atomic uint64_t *counter = (_Atomic uint64_t *)&slot->counts; counter < (_Atomic uint64_t *)(&slot->counts + 1);
 	     counter++)
 		atomic_store_explicit(counter, 0, memory_order_relaxed);
@@ -58,9 +59,9 @@ static void add_all(struct tether_counters *sum)
 {
 	*sum = retired;
 	add(sum, &tetheri_nobody, 0, 0);
+	/* Also of slots that nobody has: their counts are zero. */
 	for (uint32_t i = 0; i < tetheri_table_size(); i++)
-		if (tetheri_slot_is_open(tetheri_table_at(i)))
-			add_slot(sum, tetheri_table_at(i));
+		add_slot(sum, tetheri_table_at(i));
 }
 
 int tether_stats(tether_owner_t owner, struct tether_counters *out)
@@ -72,7 +73,7 @@ int tether_stats(tether_owner_t owner, struct tether_counters *out)
 	tetheri_table_lock();
 	if (owner == 0)
 		add_all(out);
-	else if (tetheri_owner_find(owner, &slot) == TETHERI_ALIVE && tetheri_slot_is_open(slot))
+	else if (tetheri_owner_find(owner, &slot) == TETHERI_ALIVE && slot->in_use)
 		add_slot(out, slot);
 	else
 		error = -ESRCH;

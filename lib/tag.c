@@ -15,12 +15,12 @@
  *   thread's own CAS then fails, and it finishes the drop. */
 #include "internal.h"
 
-/* An unbound tag may come from a static initialiser, and nobody has seen its type yet: it has zeroes
- * around it, and a type in a loaded module. */
+/* An unbound tag may come from a static initialiser, and nobody has seen its type yet: then it has no
+ * owner, and a type in a loaded module. */
 bool tetheri_word_is_static(const struct tether *tag, uint64_t word)
 {
 	return tetheri_word_state(word) == TETHERI_UNBOUND && __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED) == 0 &&
-	       tag->next_ == 0 && tag->hint_ == 0 && tetheri_type_in_module(tetheri_word_type(word));
+	       tetheri_type_in_module(tetheri_word_type(word));
 }
 
 /* What is wrong with a tag that is not the caller's. */
@@ -98,12 +98,12 @@ void tether_bind(struct tether *tag, const struct tether_type *type)
 {
 	if (!type_is_valid(tag, type, "bind", TETHERI_CALLER))
 		return;
-	if (tetheri_unlikely(tether_self_ == TETHER_NOBODY_) && !tetheri_owner_make()) {
+	if (tetheri_unlikely(!tetheri_thread.slot) && !tetheri_owner_make() && !tetheri_thread.ended) {
 		tag_start(tag, type, TETHERI_UNBOUND, 0);
 		return;
 	}
 	tag_start(tag, type, TETHERI_BOUND, tether_self_);
-	tetheri_count_add(bound, 1);
+	tetheri_count_add(tetheri_counts(), bound, 1);
 }
 
 void tether_bind_later(struct tether *tag, const struct tether_type *type)
@@ -122,11 +122,12 @@ static bool claim_finish(struct tether *tag, uint64_t moving)
 	/* Release: the owner, before whoever acquires BOUND and drops it. Acquire: the drop we finish. */
 	if (__atomic_compare_exchange_n(&tag->state_, &expected, tetheri_word_with(moving, TETHERI_BOUND), false, __ATOMIC_RELEASE,
 	                                __ATOMIC_ACQUIRE)) {
-		tetheri_count_add(bound, 1);
+		tetheri_count_add(tetheri_counts(), bound, 1);
 		return true;
 	}
 	assert(tetheri_word_state(expected) == TETHERI_MOVING_DROPPED);
 	__atomic_store_n(&tag->state_, tetheri_word_with(moving, TETHERI_DROPPED), __ATOMIC_RELAXED);
+	__atomic_store_n(&tag->owner_, tether_self_ | TETHERI_DROPPED_BIT, __ATOMIC_RELAXED);
 	tetheri_run_later(tag);
 	return false;
 }

@@ -3,7 +3,8 @@
  *
  * A type is remembered when an object of it is bound. A small direct-mapped cache in front makes that
  * one load and one compare. */
-#include <link.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "internal.h"
 #include "set.h"
@@ -25,51 +26,42 @@ static void cache(const struct tether_type *type)
 	atomic_store_explicit(&tetheri_type_cache[tetheri_type_slot(type)], type, memory_order_relaxed);
 }
 
+/* Beyond tens of thousands of types the set is full; then a type must lie in a loaded module. */
+static _Atomic bool is_full;
+
 bool tetheri_type_known_slow(const struct tether_type *type)
 {
-	if (!is_aligned(type) || !tetheri_set_has(TETHERI_SET_TYPES, (uintptr_t)type))
+	if (!is_aligned(type))
+		return false;
+	if (!tetheri_set_has(TETHERI_SET_TYPES, (uintptr_t)type) &&
+	    !(atomic_load_explicit(&is_full, memory_order_relaxed) && tetheri_type_in_module(type)))
 		return false;
 	cache(type);
 	return true;
+}
+
+void tetheri_type_remember(const struct tether_type *type)
+{
+	if (tetheri_set_add(TETHERI_SET_TYPES, (uintptr_t)type) == TETHERI_SET_FULL)
+		atomic_store_explicit(&is_full, true, memory_order_relaxed);
 }
 
 bool tetheri_type_register(const struct tether_type *type)
 {
 	if (!is_aligned(type) || type->magic_ != TETHER_TYPE_MAGIC_)
 		return false;
-	/* Where the set is full the type stays unknown, and tetheri_type_in_module() vouches for it. */
-	(void)tetheri_set_add(TETHERI_SET_TYPES, (uintptr_t)type);
+	tetheri_type_remember(type);
+	/* It must not be forgotten because two threads bind their first objects at once. */
+	while (!tetheri_type_known_slow(type) && !atomic_load_explicit(&is_full, memory_order_relaxed)) {
+		syscall(SYS_sched_yield); /* raw: sched_yield() may be a cancellation point */
+		tetheri_type_remember(type);
+	}
 	cache(type);
 	return true;
-}
-
-struct query {
-	uintptr_t from, to;
-	bool found;
-};
-
-static int look(struct dl_phdr_info *info, size_t size, void *context)
-{
-	struct query *query = context;
-
-	(void)size;
-	for (int i = 0; i < info->dlpi_phnum && !query->found; i++) {
-		const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
-		uintptr_t start = info->dlpi_addr + segment->p_vaddr;
-
-		query->found = segment->p_type == PT_LOAD && (segment->p_flags & PF_R) && query->from >= start &&
-		               query->to <= start + segment->p_memsz;
-	}
-	return query->found;
 }
 
 /* Only on the way to a report, or for a type that nobody has bound yet: a walk over loaded modules. */
 bool tetheri_type_in_module(const struct tether_type *type)
 {
-	struct query query = {(uintptr_t)type, (uintptr_t)type + sizeof *type, false};
-
-	if (!is_aligned(type))
-		return false;
-	dl_iterate_phdr(look, &query);
-	return query.found && type->magic_ == TETHER_TYPE_MAGIC_;
+	return is_aligned(type) && tetheri_module_has(type, sizeof *type) && type->magic_ == TETHER_TYPE_MAGIC_;
 }

@@ -42,6 +42,8 @@ void tetheri_wake_owner(struct tetheri_slot *slot)
 
 static uint64_t outstanding(const struct tetheri_slot *slot)
 {
+	if (slot->read_fd < 0)
+		return 0;
 	return slot->consumed + slot->self_signals - slot->cleared;
 }
 

@@ -29,9 +29,9 @@ enum tether_dropped {
  * that is not one, and an orphan that is leaked. */
 TETHER_API enum tether_dropped tether_drop(struct tether *object);
 
-/** Like tether_drop(), but the destructor never runs inside this call: at home the object is queued
- * too, behind what is in the inbox. (An object without an owner, and an orphan of an ANYWHERE type,
- * has no queue to wait in and is destroyed here.)
+/** Like tether_drop(), but the destructor does not run inside this call: at home the object is queued
+ * too, behind what is in the inbox, and so is an object without an owner, and an orphan of an ANYWHERE
+ * type. (A thread that has no owner, or whose owner has ended, has no queue: there it is destroyed here.)
  * Any thread; a signal handler too for a thread and an object with an owner. Lock-free, never
  * allocates. Reports as tether_drop(). */
 TETHER_API enum tether_dropped tether_drop_later(struct tether *object);
@@ -64,8 +64,9 @@ TETHER_INLINE_ void tether_message_init(struct tether_message *message, void (*f
  * before, drops included. The function is called exactly once for each post that is accepted: with
  * TETHER_RUN by the owner, or with TETHER_UNDELIVERED.
  * Any thread, a signal handler too where the thread has an owner. Lock-free, never allocates.
- * 0: queued. -ESRCH: that owner has gone; the function was called with UNDELIVERED, here, before the
- * return. -EINVAL: `to` is no owner; likewise called, and reported. -EALREADY: the message is still on
+ * 0: queued. -ESRCH: that owner has gone; the function is called with UNDELIVERED on this thread: before
+ * the return, or, inside a destructor or a message, by the thread's next drain (so that a function which
+ * posts again does not nest). -EINVAL: `to` is no owner; likewise called, and reported. -EALREADY: the message is still on
  * its way from an earlier post, whose fate it keeps; reported. */
 TETHER_API int tether_post(tether_owner_t to, struct tether_message *message);
 

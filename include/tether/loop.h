@@ -38,7 +38,8 @@ TETHER_API int tether_fd(void);
 
 /** Use your loop's own wake-up (uv_async_send, ev_async_send, ...) instead of a descriptor. `wake` is
  * called with `context` by the thread that sends, cancellation disabled; it must be thread-safe, must not
- * block, and must lead to a tether_drain() on this thread. NULL: none; call it before the loop is
+ * block, must return (no exception, no pthread_exit), calls nothing of tether itself, and leads to a
+ * tether_drain() on this thread. NULL: none; call it before the loop is
  * destroyed, as after its return no wake is running or will run.
  * The owner's thread. Blocks while a wake-up on its way ends. 0, -ESRCH after the owner's end, -EBUSY
  * if tether_fd() is in use, -ENOMEM if no owner can be made. */

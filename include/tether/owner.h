@@ -7,8 +7,10 @@
  *
  * Fork: the thread that forked keeps its number. Signal handlers: tether_self() only, and only where
  * the thread already has an owner. Thread exit: the owner ends in the last round of pthread key
- * destructors; what a later destructor calls still behaves, as each function says. dlclose: the
- * library stays loaded (-z nodelete), as its key's destructor must. */
+ * destructors; what a later destructor calls still behaves, as each function says. (An owner that is
+ * made by a key destructor ends at the next chance; one made in the last round, after that, has none, and
+ * what is sent to it waits for ever: do not make first use of the library there.) dlclose: the library
+ * stays loaded (-z nodelete), as its key's destructor must. */
 #ifndef TETHER_OWNER_H
 #define TETHER_OWNER_H
 

@@ -53,7 +53,8 @@ struct tether_report {
 
 /** Have reports passed to `callback` instead of written to standard error; NULL: write them again.
  * It is called on the thread that was caught, possibly in a signal handler (if a check fails in one),
- * with no lock held, cancellation disabled. What it reports itself is counted and not printed.
+ * with no lock held, cancellation disabled; it must return (no exception, no pthread_exit). What it
+ * reports itself is counted and not printed.
  * Any thread. When it returns, a callback set before may still be running on another thread. */
 TETHER_API void tether_set_report_callback(void (*callback)(const struct tether_report *report, void *context), void *context);
 
