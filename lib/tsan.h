@@ -8,6 +8,9 @@
 #ifndef TETHER_TSAN_H
 #define TETHER_TSAN_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #if defined(__SANITIZE_THREAD__)
 #define TETHERI_TSAN_SEES_US 1
 #elif defined(__has_feature)
@@ -17,6 +20,8 @@
 #endif
 
 #ifdef TETHERI_TSAN_SEES_US
+#define TETHERI_TSAN_IS_HERE true
+
 static inline void tetheri_tsan_release(void *address)
 {
 	(void)address;
@@ -29,6 +34,8 @@ static inline void tetheri_tsan_acquire(void *address)
 #else
 extern void __tsan_release(void *address) __attribute__((weak));
 extern void __tsan_acquire(void *address) __attribute__((weak));
+
+#define TETHERI_TSAN_IS_HERE (__tsan_acquire != NULL)
 
 static inline void tetheri_tsan_release(void *address)
 {

@@ -1,0 +1,56 @@
+/* check.c - functions whose code is compared with and without a check: -DCHECK says what they begin with.
+ * SPDX-License-Identifier: MIT */
+#include <tether/tag.h>
+
+#ifdef CHECK
+#define BEGIN(c) TETHER_CHECK(&(c)->tether)
+#else
+#define BEGIN(c) ((void)0)
+#endif
+
+struct conn {
+	int fd;
+	long bytes;
+	struct tether tether;
+};
+
+int work(struct conn *c, int n);
+
+int calls_with_one(struct conn *c)
+{
+	BEGIN(c);
+	work(c, 1);
+	return work(c, 2) + 1;
+}
+
+int calls_with_two(struct conn *c, int n)
+{
+	BEGIN(c);
+	work(c, n);
+	return work(c, n + 1) + 1;
+}
+
+int calls_with_three(struct conn *c, int n, int m)
+{
+	BEGIN(c);
+	work(c, n);
+	return work(c, m) + n;
+}
+
+long leaf_with_one(struct conn *c)
+{
+	BEGIN(c);
+	return c->bytes;
+}
+
+long leaf_with_two(struct conn *c, long n)
+{
+	BEGIN(c);
+	return c->bytes += n;
+}
+
+void leaf_without_result(struct conn *c, int fd)
+{
+	BEGIN(c);
+	c->fd = fd;
+}

@@ -1,0 +1,31 @@
+#!/usr/bin/python3
+# off.py - with checks off, object code is what it is without TETHER_CHECK, byte for byte.
+# SPDX-License-Identifier: MIT
+import pathlib
+import sys
+import tempfile
+
+import tap
+
+SOURCE = pathlib.Path(sys.argv[1])
+CHECK = SOURCE / "tests/build/check.c"
+
+
+def code(directory, compiler, flags):
+    """Compile check.c. Returns the whole object file."""
+    made = directory / "check.o"
+    tap.must(compiler, flags, "-g0 -fPIC -c -o", made, "-I", SOURCE / "include", CHECK)
+    return made.read_bytes()
+
+
+with tempfile.TemporaryDirectory() as name:
+    directory = pathlib.Path(name)
+    for compiler in ("gcc", "g++ -x c++", "clang", "clang++ -x c++"):
+        for level in ("-O0", "-O2"):
+            without = code(directory, compiler, level)
+            for off in ("-DTETHER_CHECKS=0", "-DNDEBUG"):
+                same = code(directory, compiler, f"{level} -DCHECK {off}") == without
+                tap.ok(same, f"{compiler} {level} {off}: the same object code as without the macro")
+            differs = code(directory, compiler, f"{level} -DCHECK -DTETHER_CHECKS=1") != without
+            tap.ok(differs, f"{compiler} {level} -DTETHER_CHECKS=1: other object code")
+tap.done()
