@@ -106,7 +106,8 @@ struct tetheri_list {
  * a thread without an owner has one of its own. */
 struct tetheri_runner {
 	struct tetheri_list later;       /* dropped inside a destructor; owner only */
-	const struct tether *destroying; /* whose destructor is running; owner only */
+	bool in_destructor;              /* owner only */
+	const struct tether *destroying; /* whose it is, until it has ended its tag itself; owner only */
 	bool draining;                   /* owner only */
 };
 
@@ -150,7 +151,7 @@ struct tetheri_slot {
 	_Atomic uint64_t overflow_taken; /* the part of `overflow` that was taken; never reset */
 	struct tetheri_counts counts;
 	_Atomic(struct tether *) shown; /* at exit: the newest node, as `head` looks like no address */
-	/* Under the table's lock; `name` and `number` are read by anyone. */
+	/* `name`: its owner's; `number`: under the table's lock; both read by anyone. The rest: under the lock. */
 	struct tetheri_name name;
 	_Atomic uint64_t number;
 	bool in_use; /* its counters have not joined the total */
@@ -212,9 +213,9 @@ void tetheri_owner_describe(tether_owner_t id, struct tetheri_who *out);
 void tetheri_owner_end(struct tetheri_slot *slot); /* the caller's */
 void tetheri_table_lock(void);
 void tetheri_table_unlock(void);
-uint32_t tetheri_table_size(void); /* slots ever made; under the lock */
-struct tetheri_slot *tetheri_table_at(uint32_t index);
-bool tetheri_slot_is_open(const struct tetheri_slot *slot); /* exact under the lock */
+uint32_t tetheri_table_size(void);                          /* slots ever made; under the lock */
+struct tetheri_slot *tetheri_table_at(uint32_t index);      /* below a size that was read under the lock */
+bool tetheri_slot_is_open(const struct tetheri_slot *slot); /* it may close at any moment */
 
 /* name.c */
 void tetheri_name_write(struct tetheri_name *name, const char *text);
@@ -250,8 +251,7 @@ static inline bool tetheri_type_is_cached(const struct tether_type *type)
 /* Was this type bound in this process? Only then may a word that may be garbage be followed. */
 static inline bool tetheri_type_known(const struct tether_type *type)
 {
-	return tetheri_likely(atomic_load_explicit(&tetheri_type_cache[tetheri_type_slot(type)], memory_order_relaxed) == type) ||
-	       tetheri_type_known_slow(type);
+	return tetheri_type_is_cached(type) || tetheri_type_known_slow(type);
 }
 
 /* module.c: by a walk over the loaded modules; any thread, no allocation. */
@@ -276,7 +276,7 @@ bool tetheri_inbox_push(struct tetheri_slot *slot, struct tether *node); /* fals
 bool tetheri_inbox_push_self(struct tether *node);                       /* to the caller's own, late or not; handlers */
 bool tetheri_inbox_take_late(struct tetheri_slot *slot);                 /* after close; false: there will be none */
 bool tetheri_inbox_take(struct tetheri_slot *slot);                      /* into `taken`; false: nothing there */
-bool tetheri_inbox_arm(struct tetheri_slot *slot);                       /* false: there is something to take */
+bool tetheri_inbox_arm(struct tetheri_slot *slot);                       /* false: there is something to take, or it is closed */
 void tetheri_inbox_disarm(struct tetheri_slot *slot);
 void tetheri_inbox_close(struct tetheri_slot *slot); /* what was there goes to `taken` */
 void tetheri_inbox_open(struct tetheri_slot *slot);
@@ -327,7 +327,7 @@ static inline struct tetheri_runner *tetheri_runner(void)
 
 static inline bool tetheri_in_destructor(void)
 {
-	return tetheri_runner()->destroying != NULL;
+	return tetheri_runner()->in_destructor;
 }
 
 /* drop.c */

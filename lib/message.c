@@ -27,7 +27,7 @@ static void undelivered(struct tether_message *message)
 int tether_post(tether_owner_t to, struct tether_message *message)
 {
 	uint64_t on_its_way = tetheri_word(&tetheri_message_type, TETHERI_DROPPED);
-	/* Acquire: pairs with the release in tetheri_run_message: the last fate has been told. */
+	/* Acquire: pairs with the release in run_message, run.c: the last fate has been told. */
 	uint64_t word = __atomic_load_n(&message->node_.state_, __ATOMIC_ACQUIRE);
 	struct tetheri_slot *slot;
 

@@ -119,7 +119,6 @@ static struct tetheri_slot *slot_new(void)
 	struct tetheri_slot *slot = tetheri_table_at(index);
 	slot->index = index;
 	slot->read_fd = slot->write_fd = -1;
-	atomic_store_explicit(&slot->id, tetheri_first_generation << TETHERI_INDEX_BITS | index, memory_order_relaxed);
 	return slot;
 }
 
@@ -131,10 +130,15 @@ static struct tetheri_slot *slot_reuse(void)
 	table.free_first = slot->next_free;
 	if (table.free_first == NO_INDEX)
 		table.free_last = NO_INDEX;
-	uint64_t id = atomic_load_explicit(&slot->id, memory_order_relaxed) + (UINT64_C(1) << TETHERI_INDEX_BITS);
-	/* Release: what the last owner left is in order before anyone sends by the new id. */
-	atomic_store_explicit(&slot->id, id, memory_order_release);
 	return slot;
+}
+
+/* Under the lock. A slot that nobody had yet has id 0. */
+static uint64_t next_id(const struct tetheri_slot *slot)
+{
+	uint64_t id = atomic_load_explicit(&slot->id, memory_order_relaxed);
+
+	return id ? id + (UINT64_C(1) << TETHERI_INDEX_BITS) : tetheri_first_generation << TETHERI_INDEX_BITS | slot->index;
 }
 
 static struct tetheri_slot *slot_open(void)
@@ -147,6 +151,8 @@ static struct tetheri_slot *slot_open(void)
 		slot->in_use = true;
 		slot->parks = false;
 		tetheri_inbox_open(slot);
+		/* Release: who finds the id finds the inbox open, and what the last owner left in order. */
+		atomic_store_explicit(&slot->id, next_id(slot), memory_order_release);
 	}
 	tetheri_table_unlock();
 	return slot;

@@ -3,8 +3,9 @@
  *
  *     a violation --> count it --> level, site seen before? --> format on the stack --> callback or one write
  *
- * Invariant: nothing here allocates, throws, longjmps or waits; a report is made on whatever thread was
- *   caught, also in a signal handler or while the thread exits.
+ * Invariant: once its thread is an owner (the first thing a report sees to) it does not allocate, throw,
+ *   longjmp or wait for another thread; it is made on whatever thread was caught, also in a signal
+ *   handler or while the thread exits.
  * Invariant: a report inside a report (a callback that does wrong) is counted and not printed. */
 #include <errno.h>
 #include <pthread.h>
@@ -80,6 +81,13 @@ static const struct words {
 	[TETHER_BAD_CALL] = {"called where it may not be", "do not call it from a destructor or a message"},
 };
 
+/* Too long a message is cut, and still ends as a message does. */
+static void put_end(struct text *text)
+{
+	if (text->used == sizeof text->bytes - 1)
+		text->bytes[text->used - 1] = '\n';
+}
+
 static void put_who(struct text *text, uint64_t number, const char *name, const char *state)
 {
 	if (number)
@@ -121,7 +129,7 @@ static void put_report(struct text *text, const struct tether_report *report)
 
 	put(text, "==%d== tether: ", (int)getpid());
 	if (report->object)
-		put(text, "%s %p: ", report->type ? report->type : "object", report->object);
+		put(text, "%.200s %p: ", report->type ? report->type : "object", report->object);
 	put(text, "%s\n", say->title);
 	put_site(text, report);
 	put(text, "  on thread:  ");
@@ -130,6 +138,7 @@ static void put_report(struct text *text, const struct tether_report *report)
 	if (report->object)
 		put_owner(text, report);
 	put(text, "  what to do: %s\n", say->advice);
+	put_end(text);
 }
 
 /* ---- The sink -------------------------------------------------------------------------------- */
@@ -319,7 +328,7 @@ static void put_pending(struct text *text)
 	}
 }
 
-/* Say, once, what was wrong and what was lost. */
+/* Say, once, what was wrong and what was lost. On standard error: a callback may be gone by now. */
 void tetheri_report_at_exit(void)
 {
 	struct text text = {.used = 0};
@@ -328,10 +337,13 @@ void tetheri_report_at_exit(void)
 	(void)tether_stats(0, &total);
 	if (total.failed_checks == 0 && total.pending == 0 && total.leaked == 0)
 		return;
+	if (atomic_load_explicit(&default_level, memory_order_relaxed) == TETHER_COUNT)
+		return;
 	put(&text, "==%d== tether: at exit: %llu reports (%llu more not printed), %llu leaked, %llu pending\n", (int)getpid(),
 	    (unsigned long long)atomic_load_explicit(&printed, memory_order_relaxed),
 	    (unsigned long long)atomic_load_explicit(&repeated, memory_order_relaxed), (unsigned long long)total.leaked,
 	    (unsigned long long)total.pending);
 	put_pending(&text);
+	put_end(&text);
 	write_all(text.bytes, text.used);
 }

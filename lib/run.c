@@ -41,6 +41,7 @@ void tetheri_run_leave(struct tetheri_run *run)
 	bool is_left_over = runner->later.first && !run->outer;
 
 	runner->destroying = NULL;
+	runner->in_destructor = false;
 	if (run->draining)
 		runner->draining = false;
 	tetheri_thread.active = run->outer;
@@ -57,8 +58,9 @@ void tetheri_run_destructor(struct tetheri_runner *runner, struct tether *tag)
 	const struct tether_type *type = tetheri_word_type(word);
 	void *object = (char *)tag - type->offset;
 
-	assert(!runner->destroying);
+	assert(!runner->in_destructor);
 	assert(tetheri_word_state(word) == TETHERI_DROPPED);
+	runner->in_destructor = true;
 	runner->destroying = tag;
 	atomic_signal_fence(memory_order_seq_cst); /* a handler that checks it finds it ours, before or after */
 	/* Relaxed: the node is ours. Whoever still looks at it, wrongly, may see it late. */
@@ -69,6 +71,7 @@ void tetheri_run_destructor(struct tetheri_runner *runner, struct tether *tag)
 	else if (type->destroy_with)
 		type->destroy_with(object, type->context);
 	runner->destroying = NULL;
+	runner->in_destructor = false;
 }
 
 static void run_message(struct tether_message *message, enum tether_fate fate)

@@ -89,9 +89,9 @@ static void tag_start(struct tether *tag, const struct tether_type *type, enum t
 	tag->next_ = 0;
 	tag->hint_ = 0;
 	tetheri_tsan_release(tag);
-	__atomic_store_n(&tag->state_, tetheri_word(type, state), __ATOMIC_RELAXED);
-	/* Release: the state before the owner, for a thread that reads the tag through a racy pointer. */
-	__atomic_store_n(&tag->owner_, owner, __ATOMIC_RELEASE);
+	__atomic_store_n(&tag->owner_, owner, __ATOMIC_RELAXED);
+	/* Release: the object and its owner, before whoever claims or drops it acquires this state. */
+	__atomic_store_n(&tag->state_, tetheri_word(type, state), __ATOMIC_RELEASE);
 }
 
 void tether_bind(struct tether *tag, const struct tether_type *type)
@@ -159,8 +159,11 @@ void tether_fini(struct tether *tag)
 {
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
 
-	if (tether_is_mine_slow_(tag))
-		return; /* the last act of its destructor: it is dead already */
+	if (tether_is_mine_slow_(tag)) {
+		/* The last act of its destructor. It is dead already; whoever gets the memory now is not us. */
+		tetheri_runner()->destroying = NULL;
+		return;
+	}
 	for (;;) {
 		tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
 		enum tetheri_state state = tetheri_word_state(word);
@@ -170,9 +173,10 @@ void tether_fini(struct tether *tag)
 			tetheri_report_tag(tetheri_tag_verdict(tag, owner, word), "fini", tag, TETHERI_CALLER);
 			return;
 		}
-		if (state == TETHERI_BOUND && owner != tether_self_) {
+		if (state == TETHERI_BOUND && owner != tether_self_)
 			tetheri_report_tag(tetheri_tag_verdict(tag, owner, word), "fini", tag, TETHERI_CALLER);
-		}
+		if (state == TETHERI_UNBOUND)
+			tetheri_type_remember(tetheri_word_type(word));
 		if (__atomic_compare_exchange_n(&tag->state_, &word, tetheri_word_with(word, TETHERI_DEAD), false, __ATOMIC_ACQ_REL,
 		                                __ATOMIC_ACQUIRE))
 			break;

@@ -9,7 +9,8 @@
 #include "internal.h"
 #include "set.h"
 
-_Atomic(const struct tether_type *) tetheri_type_cache[TETHERI_TYPE_CACHE];
+/* The first place must not hold NULL, which would be found there. */
+_Atomic(const struct tether_type *) tetheri_type_cache[TETHERI_TYPE_CACHE] = {(const struct tether_type *)1};
 
 /* What a message's node carries where an object has its type. */
 const struct tether_type tetheri_message_type =

@@ -4,7 +4,8 @@
  * Fork: what was pending for owners that did not survive is not destroyed in the child. Signal
  * handlers: tether_drop_later and tether_post, where the thread has an owner; not tether_drop, which
  * may run a destructor. Thread exit: the thread's inbox is drained, then closed; later drops for it
- * take the orphan path. dlclose: see tag.h. */
+ * take the orphan path. dlclose: see tag.h. Asynchronous cancellation (PTHREAD_CANCEL_ASYNCHRONOUS) is
+ * not supported inside any function of the library. */
 #ifndef TETHER_DROP_H
 #define TETHER_DROP_H
 

@@ -58,7 +58,9 @@ struct tether_report {
  * Any thread. When it returns, a callback set before may still be running on another thread. */
 TETHER_API void tether_set_report_callback(void (*callback)(const struct tether_report *report, void *context), void *context);
 
-/** The level of types that do not name one. TETHER_LEVEL_DEFAULT restores TETHER_WARN_ONCE. Any thread. Wait-free. */
+/** The level of types that do not name one, and of what concerns no type. At process exit a summary of
+ * what was reported, leaked and left pending goes to standard error, unless there is nothing to say or
+ * this level is TETHER_COUNT. TETHER_LEVEL_DEFAULT restores TETHER_WARN_ONCE. Any thread. Wait-free. */
 TETHER_API void tether_set_level(enum tether_level level);
 
 /** What happened to an owner's objects. At a quiet point (nobody is inside the library) exact, and
