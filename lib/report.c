@@ -111,7 +111,9 @@ static void put_site(struct text *text, const struct tether_report *report)
 
 static void put_owner(struct text *text, const struct tether_report *report)
 {
-	put(text, "  belongs to: ");
+	bool was = report->kind == TETHER_USE_AFTER_DROP || report->kind == TETHER_DOUBLE_DROP;
+
+	put(text, "  %s to: ", was ? "belonged" : "belongs");
 	if (report->owner == 0)
 		put(text, "nobody");
 	else if (report->owner_number)
@@ -243,15 +245,13 @@ static void print(const struct tetheri_event *event, enum tether_level level)
 	                               .operation = event->operation,
 	                               .object = event->tag,
 	                               .type = event->type ? event->type->name : NULL,
-	                               .owner = event->owner & ~TETHERI_DROPPED_BIT,
+	                               .owner = event->owner,
 	                               .caller = tether_self_ == TETHER_NOBODY_ ? 0 : tether_self_,
 	                               .file = event->file,
 	                               .line = event->line,
 	                               .function = event->function,
 	                               .address = event->address};
 
-	if (event->owner == TETHER_GONE_)
-		report.owner = 0;
 	if (event->tag && event->type)
 		report.object = (const char *)event->tag - event->type->offset;
 	tetheri_owner_describe(report.owner, &owner);
@@ -295,7 +295,7 @@ void tetheri_report_tag(enum tether_kind kind, const char *operation, const stru
 	struct tetheri_event event = {.kind = kind, .operation = operation, .tag = tag, .address = address};
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
 
-	event.owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
+	event.owner = tetheri_tag_home(tag);
 	if (tetheri_word_is_tag(tag, word))
 		event.type = tetheri_word_type(word);
 	tetheri_report(&event);

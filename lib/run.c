@@ -65,6 +65,7 @@ void tetheri_run_destructor(struct tetheri_runner *runner, struct tether *tag)
 	atomic_signal_fence(memory_order_seq_cst); /* a handler that checks it finds it ours, before or after */
 	/* Relaxed: the node is ours. Whoever still looks at it, wrongly, may see it late. */
 	__atomic_store_n(&tag->state_, tetheri_word_with(word, TETHERI_DEAD), __ATOMIC_RELAXED);
+	__atomic_store_n(&tag->hint_, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED) & ~TETHERI_DROPPED_BIT, __ATOMIC_RELAXED);
 	__atomic_store_n(&tag->owner_, TETHER_GONE_, __ATOMIC_RELAXED);
 	if (type->destroy)
 		type->destroy(object);

@@ -50,6 +50,14 @@ enum tether_kind tetheri_tag_verdict(const struct tether *tag, tether_owner_t ow
 	}
 }
 
+/* A dead tag keeps in `hint_` whose it was, for as long as nobody uses its memory again. */
+tether_owner_t tetheri_tag_home(const struct tether *tag)
+{
+	tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
+
+	return owner == TETHER_GONE_ ? __atomic_load_n(&tag->hint_, __ATOMIC_RELAXED) : owner & ~TETHERI_DROPPED_BIT;
+}
+
 bool tether_check_failed_(const struct tether *tag, const char *file, int line, const char *function)
 {
 	struct tetheri_event event = {
@@ -57,10 +65,11 @@ bool tether_check_failed_(const struct tether *tag, const char *file, int line, 
 
 	if (tether_is_mine_slow_(tag))
 		return true;
-	event.owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
+	tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
 	/* Acquire: pairs with the release of the transition, so that what we print belongs together. */
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
-	event.kind = tetheri_tag_verdict(tag, event.owner, word);
+	event.owner = tetheri_tag_home(tag);
+	event.kind = tetheri_tag_verdict(tag, owner, word);
 	if (tetheri_word_is_tag(tag, word))
 		event.type = tetheri_word_type(word);
 	tetheri_report(&event);
@@ -181,5 +190,7 @@ void tether_fini(struct tether *tag)
 		                                __ATOMIC_ACQUIRE))
 			break;
 	}
+	/* Relaxed: the tag is ours; who looks at it, wrongly, may see it late. */
+	__atomic_store_n(&tag->hint_, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
 	__atomic_store_n(&tag->owner_, TETHER_GONE_, __ATOMIC_RELAXED);
 }

@@ -1,0 +1,16 @@
+/* check_tether.c - puts our own checks on the list.
+ * SPDX-License-Identifier: MIT */
+#include "check_tether.h"
+
+static struct check_peer peers[] = {
+	{"tether, executable", check_executable, NULL},
+	{"tether, shared library", check_shared, NULL},
+	{"tether_is_mine, executable", is_mine_executable, NULL},
+	{"tether_is_mine, shared library", is_mine_shared, NULL},
+};
+
+__attribute__((constructor)) static void add(void)
+{
+	for (size_t i = 0; i < sizeof(peers) / sizeof(*peers); i++)
+		check_peer_add(&peers[i]);
+}

@@ -1,0 +1,21 @@
+#!/usr/bin/python3
+# demo_test.py - the demo ends by itself, in good order: demo_test.py DEMO BUILD_DIR
+# SPDX-License-Identifier: MIT
+import os
+import re
+import subprocess
+import sys
+
+LAST = r'demo: requests=(\d+) here=(\d+) home=(\d+) orphaned=0 lost=0 reports=1 requests_checks_off=(\d+)'
+
+process = subprocess.Popen([*sys.argv[1:], '1'], stdout=subprocess.PIPE, text=True, start_new_session=True)
+text = process.communicate()[0]
+assert process.returncode == 0, text
+last = re.fullmatch(LAST, text.splitlines()[-1])
+assert last and all(int(number) > 0 for number in last.groups()), text
+try:
+    os.killpg(process.pid, 0)
+except ProcessLookupError:
+    pass
+else:
+    sys.exit('a process is left')
