@@ -4,10 +4,10 @@ export PATH := /usr/bin:/bin:$(PATH)
 
 all: # the library and the examples, as users get them
 	@tools/setup demo
-	@tools/build build/release -Dtests=disabled -Dbench=disabled
+	@tools/build build/demo -Dtests=disabled -Dbench=disabled
 
 demo: all # a web server under load: what the library does, and what it says
-	@examples/httpd/demo build/release
+	@examples/httpd/demo build/demo
 
 test: # every suite in every configuration
 	@tools/setup test
