@@ -111,9 +111,12 @@ static enum tether_dropped destroy_here(struct tether *tag)
 static inline bool send_to(struct tether *tag, tether_owner_t home, struct tetheri_slot *slot)
 {
 	set_home(tag, home);
-	if (!slot && tetheri_owner_find(home, &slot) != TETHERI_ALIVE)
-		return false;
-	return tetheri_inbox_push(slot, tag);
+	if ((slot || tetheri_owner_find(home, &slot) == TETHERI_ALIVE) && tetheri_inbox_push(slot, tag))
+		return true;
+	/* It closed its inbox before this, and so did what it wrote, which an ANYWHERE destructor may read. */
+	if (slot)
+		tetheri_tsan_acquire(slot);
+	return false;
 }
 
 enum tether_dropped tether_drop(struct tether *tag)

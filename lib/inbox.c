@@ -209,6 +209,7 @@ void tetheri_inbox_disarm(struct tetheri_slot *slot)
 
 void tetheri_inbox_close(struct tetheri_slot *slot)
 {
+	tetheri_tsan_release(slot);
 	/* Acquire: as in take. Release: pairs with the sender that finds CLOSED, see push. */
 	uint64_t head = atomic_exchange_explicit(&slot->head, CLOSED, memory_order_acq_rel);
 

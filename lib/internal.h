@@ -181,7 +181,7 @@ enum tetheri_place {
 	TETHERI_NOT_OURS /* no id that this copy of the library gave out */
 };
 
-/* Where an id's owner lives. Wait-free; the answer may be old when it arrives, so a sender finds out
+/* Where an id's owner lives, or lived. Wait-free; the answer may be old when it arrives, so a sender finds out
  * by its CAS on the head. */
 static inline enum tetheri_place tetheri_owner_find(tether_owner_t id, struct tetheri_slot **out)
 {
@@ -194,10 +194,9 @@ static inline enum tetheri_place tetheri_owner_find(tether_owner_t id, struct te
 	struct tetheri_slot *slot = &chunk[index % TETHERI_CHUNK_SLOTS];
 	/* Acquire: pairs with the release that reopened the slot; the head read next is no older. */
 	uint64_t now = atomic_load_explicit(&slot->id, memory_order_acquire);
-	if (tetheri_likely(now == id)) {
-		*out = slot;
+	*out = slot;
+	if (tetheri_likely(now == id))
 		return TETHERI_ALIVE;
-	}
 	bool ours = id >> TETHERI_INDEX_BITS >= tetheri_first_generation && id < now;
 	return ours ? TETHERI_EXITED : TETHERI_NOT_OURS;
 }

@@ -32,7 +32,8 @@ int tether_post(tether_owner_t to, struct tether_message *message)
 	struct tetheri_slot *slot;
 
 	do {
-		if (word == on_its_way) {
+		/* Also by another copy of the library, whose own type it carries then. */
+		if (tetheri_word_has_magic(word) && tetheri_word_state(word) == TETHERI_DROPPED) {
 			tetheri_report_call(TETHER_DOUBLE_POST, "tether_post", TETHERI_CALLER);
 			return -EALREADY;
 		}

@@ -23,6 +23,15 @@ bool tetheri_word_is_static(const struct tether *tag, uint64_t word)
 	       tetheri_type_in_module(tetheri_word_type(word));
 }
 
+/* Bound by another copy of the library, to an owner of its own, though the type is known here too. */
+static bool is_strange(tether_owner_t owner, uint64_t word)
+{
+	struct tetheri_slot *slot;
+
+	return tetheri_word_state(word) == TETHERI_BOUND && owner != tether_self_ &&
+	       tetheri_owner_find(owner, &slot) == TETHERI_NOT_OURS;
+}
+
 /* What is wrong with a tag that is not the caller's. */
 enum tether_kind tetheri_tag_verdict(const struct tether *tag, tether_owner_t owner, uint64_t word)
 {
@@ -155,8 +164,11 @@ bool tether_claim(struct tether *tag)
 			tetheri_report_tag(tetheri_tag_verdict(tag, owner, word), "claim", tag, TETHERI_CALLER);
 			return false;
 		}
-		if (tetheri_word_state(word) != TETHERI_UNBOUND)
+		if (tetheri_word_state(word) != TETHERI_UNBOUND) {
+			if (is_strange(owner, word))
+				tetheri_report_tag(TETHER_OTHER_COPY, "claim", tag, TETHERI_CALLER);
 			return owner == tether_self_;
+		}
 		(void)tetheri_type_register(tetheri_word_type(word));
 		uint64_t moving = tetheri_word_with(word, TETHERI_MOVING);
 		if (__atomic_compare_exchange_n(&tag->state_, &word, moving, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
@@ -178,7 +190,7 @@ void tether_fini(struct tether *tag)
 		enum tetheri_state state = tetheri_word_state(word);
 		bool ends = state == TETHERI_UNBOUND || state == TETHERI_BOUND;
 
-		if (!tetheri_word_is_tag(tag, word) || !ends) {
+		if (!tetheri_word_is_tag(tag, word) || !ends || is_strange(owner, word)) {
 			tetheri_report_tag(tetheri_tag_verdict(tag, owner, word), "fini", tag, TETHERI_CALLER);
 			return;
 		}

@@ -36,7 +36,7 @@ struct tether_report {
 	const char *operation;   /* "check", "drop", "post", ... */
 	const void *object;      /* NULL where there is none */
 	const char *type;        /* its type's name, or NULL */
-	tether_owner_t owner;    /* whose it is; 0: nobody's, or not known */
+	tether_owner_t owner;    /* whose it is, or was; 0: nobody's, or not known */
 	uint64_t owner_number;   /* as people read it: owner #5 */
 	const char *owner_name;  /* NULL: not known any more */
 	bool owner_is_alive;

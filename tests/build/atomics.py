@@ -51,8 +51,8 @@ def operations(body):
         else:
             name = f"{library}_{name}"
         given = arguments(body, call.end() - 1)
-        word = re.sub(r"\[[^]]*\]", "[]", given[0].lstrip("& "))
-        orders = [order[1] for order in map(ORDER.match, given[1:]) if order]
+        word = "code" if ORDER.match(given[0]) else re.sub(r"\[[^]]*\]", "[]", given[0].lstrip("& "))  # a fence has no word
+        orders = [order[1] for order in map(ORDER.match, given) if order]
         yield name, word, "/".join(orders).lower() or ("none" if library == "atomic" else "its own")
 
 
