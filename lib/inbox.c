@@ -140,7 +140,8 @@ static void receive(struct tetheri_slot *slot, uint64_t head)
 	while (node) {
 		struct tether *older = tetheri_next(node);
 		uint64_t *ahead = &seen[n % TETHERI_AHEAD];
-		node->hint_ = n < TETHERI_AHEAD ? 0 : *ahead;
+		/* Relaxed: a report about a node that is used wrongly may read it meanwhile. */
+		__atomic_store_n(&node->hint_, n < TETHERI_AHEAD ? 0 : *ahead, __ATOMIC_RELAXED);
 		*ahead = ~(uint64_t)(uintptr_t)node;
 		node->next_ = (uintptr_t)first;
 		first = node;

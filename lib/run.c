@@ -66,7 +66,8 @@ void tetheri_run_destructor(struct tetheri_runner *runner, struct tether *tag)
 	/* Relaxed: the node is ours. Whoever still looks at it, wrongly, may see it late. */
 	__atomic_store_n(&tag->state_, tetheri_word_with(word, TETHERI_DEAD), __ATOMIC_RELAXED);
 	__atomic_store_n(&tag->hint_, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED) & ~TETHERI_DROPPED_BIT, __ATOMIC_RELAXED);
-	__atomic_store_n(&tag->owner_, TETHER_GONE_, __ATOMIC_RELAXED);
+	/* Release: who finds GONE finds in `hint_` whose it was. */
+	__atomic_store_n(&tag->owner_, TETHER_GONE_, __ATOMIC_RELEASE);
 	if (type->destroy)
 		type->destroy(object);
 	else if (type->destroy_with)
@@ -118,7 +119,7 @@ static struct tether *next_taken(struct tetheri_slot *slot)
 		(void)tetheri_inbox_take(slot);
 	struct tether *node = tetheri_list_pop(&slot->taken);
 	if (node)
-		__builtin_prefetch((const void *)(uintptr_t)~node->hint_, 1);
+		__builtin_prefetch((const void *)(uintptr_t)~__atomic_load_n(&node->hint_, __ATOMIC_RELAXED), 1);
 	return node;
 }
 

@@ -62,7 +62,8 @@ enum tether_kind tetheri_tag_verdict(const struct tether *tag, tether_owner_t ow
 /* A dead tag keeps in `hint_` whose it was, for as long as nobody uses its memory again. */
 tether_owner_t tetheri_tag_home(const struct tether *tag)
 {
-	tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
+	/* Acquire: pairs with the release of GONE. */
+	tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_ACQUIRE);
 
 	return owner == TETHER_GONE_ ? __atomic_load_n(&tag->hint_, __ATOMIC_RELAXED) : owner & ~TETHERI_DROPPED_BIT;
 }
@@ -202,7 +203,7 @@ void tether_fini(struct tether *tag)
 		                                __ATOMIC_ACQUIRE))
 			break;
 	}
-	/* Relaxed: the tag is ours; who looks at it, wrongly, may see it late. */
+	/* The tag is ours. Release: who finds GONE finds in `hint_` whose it was. */
 	__atomic_store_n(&tag->hint_, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
-	__atomic_store_n(&tag->owner_, TETHER_GONE_, __ATOMIC_RELAXED);
+	__atomic_store_n(&tag->owner_, TETHER_GONE_, __ATOMIC_RELEASE);
 }

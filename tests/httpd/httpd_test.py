@@ -543,7 +543,7 @@ class Bugs(HttpdTest):
                 self.assertEqual(counts['reports'], 1, errors)
                 self.assertRegex(errors, '%s 0x[0-9a-f]+: .*%s' % (kind, what))
                 self.assertRegex(errors, "on thread: +'%s'" % caller)
-                for text in filter(None, (owner and "belongs to: +'%s" % owner, place)):
+                for text in filter(None, (owner and "belong(?:s|ed) to: +'%s" % owner, place)):
                     self.assertRegex(errors, text)
                 self.assertNotIn('Sanitizer', errors)
 

@@ -344,7 +344,7 @@ void own(Game &game)
 
 			way.turn(game);
 			if (handled == before)
-				std::this_thread::yield();
+				stress::give_way();
 		}
 		game.gate.wait();
 
