@@ -205,7 +205,7 @@ inline void *run_function(void *arg)
 /* Likewise, on a small stack: room for what one destructor needs, not for thousands within each other. */
 inline void on_a_small_stack(std::function<void()> work)
 {
-	size_t stack_bytes = UNDER_TSAN || UNDER_ASAN ? 1024 * 1024 : 64 * 1024;
+	size_t stack_bytes = (UNDER_TSAN || UNDER_ASAN ? 1024 * 1024 : 64 * 1024) + static_cast<size_t>(PTHREAD_STACK_MIN);
 	pthread_attr_t attr;
 	pthread_t thread;
 
