@@ -344,7 +344,7 @@ void own(Game &game)
 
 			way.turn(game);
 			if (handled == before)
-				stress::give_way();
+				std::this_thread::yield();
 		}
 		game.gate.wait();
 

@@ -56,17 +56,12 @@ unsigned environment(const char *name, unsigned otherwise)
 	return number > 0 && number <= UINT32_MAX ? static_cast<unsigned>(number) : otherwise;
 }
 
-int64_t now_us()
+int64_t now_ms()
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return int64_t{now.tv_sec} * 1000000 + now.tv_nsec / 1000;
-}
-
-int64_t now_ms()
-{
-	return now_us() / 1000;
+	return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1000000;
 }
 
 [[noreturn]] void give_up(const char *file, int line, const char *what)
@@ -173,21 +168,6 @@ void doze(unsigned microseconds)
 	syscall(SYS_nanosleep, &time, nullptr);
 }
 
-void give_way()
-{
-	static thread_local unsigned naps = 0; /* to be taken */
-	int64_t before_us = now_us();
-
-	if (naps > 0) {
-		naps--;
-		doze(1);
-		return;
-	}
-	sched_yield();
-	if (now_us() - before_us > 200)
-		naps = 1000;
-}
-
 void Barrier::wait()
 {
 	unsigned phase = phase_.load(std::memory_order_relaxed);
@@ -220,6 +200,7 @@ void Noise::make()
 {
 	Random random(1000);
 
+	prctl(PR_SET_TIMERSLACK, 1); /* nanoseconds; it would be 50 microseconds */
 	while (!stop_) {
 		pthread_kill(threads_[random.below(static_cast<unsigned>(threads_.size()))], SIGUSR1);
 		doze(random.below(2 * pause_us_));
@@ -250,8 +231,6 @@ int main(int argc, char **argv)
 	printf("seed %" PRIu64 "\n", seed);
 	fflush(stdout);
 
-	/* In nanoseconds, for all threads: a short sleep would take 50 microseconds longer. */
-	prctl(PR_SET_TIMERSLACK, 1);
 	std::thread watchdog(watch);
 	int result = RUN_ALL_TESTS();
 

@@ -45,10 +45,6 @@ void spin(unsigned turns);
 /* Sleep without being a cancellation point. */
 void doze(unsigned microseconds);
 
-/* Let other threads run: yield; but where a yield has taken long, because other programs want the
- * processor as well, sleep for a moment the next times: who wakes up comes first. */
-void give_way();
-
 /* Waits by spinning for a short while, so that all leave it at nearly the same time. */
 class Barrier
 {
@@ -62,7 +58,7 @@ private:
 	std::atomic<unsigned> phase_{0};
 };
 
-/* Spins, then gives way, until it holds. */
+/* Spins, then yields, until it holds. */
 template <typename Condition>
 void wait_until(Condition condition)
 {
@@ -70,7 +66,7 @@ void wait_until(Condition condition)
 		if (turn < 100)
 			spin(1);
 		else
-			give_way();
+			std::this_thread::yield();
 	}
 }
 
