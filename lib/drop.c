@@ -33,14 +33,9 @@ static TETHER_COLD_ struct marked refuse(struct tether *tag, uint64_t word, cons
 static bool may_mark(const struct tether *tag, uint64_t word)
 {
 	enum tetheri_state state = tetheri_word_state(word);
-	tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
-	struct tetheri_slot *slot;
+	bool is_alive = state == TETHERI_BOUND || state == TETHERI_UNBOUND || state == TETHERI_MOVING;
 
-	if (!tetheri_word_is_tag(tag, word))
-		return false;
-	if (state == TETHERI_BOUND)
-		return owner == tether_self_ || tetheri_owner_find(owner, &slot) != TETHERI_NOT_OURS;
-	return state == TETHERI_UNBOUND || state == TETHERI_MOVING;
+	return is_alive && tetheri_word_is_tag(tag, word) && !tetheri_tag_is_strange(tag, word);
 }
 
 /* Everything but the common case: any state, any tag. */
@@ -88,10 +83,10 @@ static inline struct marked mark(struct tether *tag, const char *operation, cons
 	return marked;
 }
 
-/* Relaxed: the node is ours until a publishing CAS releases it. */
+/* Release: who reads this, wrongly using what was dropped, then finds the mark, and is told what it did. */
 static inline void set_home(struct tether *tag, tether_owner_t home)
 {
-	__atomic_store_n(&tag->owner_, home | TETHERI_DROPPED_BIT, __ATOMIC_RELAXED);
+	__atomic_store_n(&tag->owner_, home | TETHERI_DROPPED_BIT, __ATOMIC_RELEASE);
 }
 
 static enum tether_dropped destroy_here(struct tether *tag)

@@ -258,6 +258,7 @@ bool tetheri_module_has(const void *address, size_t bytes);
 const char *tetheri_module_of(const void *address, uintptr_t *offset); /* "": the executable; NULL: none */
 
 /* tag.c */
+bool tetheri_tag_is_strange(const struct tether *tag, uint64_t word);
 tether_owner_t tetheri_tag_home(const struct tether *tag); /* whose it is, or was; for reports */
 enum tether_kind tetheri_tag_verdict(const struct tether *tag, tether_owner_t owner, uint64_t word);
 bool tetheri_word_is_static(const struct tether *tag, uint64_t word);

@@ -23,13 +23,18 @@ bool tetheri_word_is_static(const struct tether *tag, uint64_t word)
 	       tetheri_type_in_module(tetheri_word_type(word));
 }
 
-/* Bound by another copy of the library, to an owner of its own, though the type is known here too. */
-static bool is_strange(tether_owner_t owner, uint64_t word)
+/* Bound by another copy of the library, to an owner of its own, though the type may be known here too;
+ * or an owner that something wrote over. `word` was read before. */
+bool tetheri_tag_is_strange(const struct tether *tag, uint64_t word)
 {
+	/* Acquire: pairs with the release of a drop's and a destruction's store; then the word read next tells of it. */
+	tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_ACQUIRE);
 	struct tetheri_slot *slot;
 
-	return tetheri_word_state(word) == TETHERI_BOUND && owner != tether_self_ &&
-	       tetheri_owner_find(owner, &slot) == TETHERI_NOT_OURS;
+	if (tetheri_word_state(word) != TETHERI_BOUND || owner == tether_self_ ||
+	    tetheri_owner_find(owner, &slot) != TETHERI_NOT_OURS)
+		return false;
+	return __atomic_load_n(&tag->state_, __ATOMIC_RELAXED) == word;
 }
 
 /* What is wrong with a tag that is not the caller's. */
@@ -75,7 +80,8 @@ bool tether_check_failed_(const struct tether *tag, const char *file, int line, 
 
 	if (tether_is_mine_slow_(tag))
 		return true;
-	tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
+	/* Acquire: as in tetheri_tag_is_strange. */
+	tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_ACQUIRE);
 	/* Acquire: pairs with the release of the transition, so that what we print belongs together. */
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
 	event.owner = tetheri_tag_home(tag);
@@ -166,7 +172,7 @@ bool tether_claim(struct tether *tag)
 			return false;
 		}
 		if (tetheri_word_state(word) != TETHERI_UNBOUND) {
-			if (is_strange(owner, word))
+			if (tetheri_tag_is_strange(tag, word))
 				tetheri_report_tag(TETHER_OTHER_COPY, "claim", tag, TETHERI_CALLER);
 			return owner == tether_self_;
 		}
@@ -191,7 +197,7 @@ void tether_fini(struct tether *tag)
 		enum tetheri_state state = tetheri_word_state(word);
 		bool ends = state == TETHERI_UNBOUND || state == TETHERI_BOUND;
 
-		if (!tetheri_word_is_tag(tag, word) || !ends || is_strange(owner, word)) {
+		if (!tetheri_word_is_tag(tag, word) || !ends || tetheri_tag_is_strange(tag, word)) {
 			tetheri_report_tag(tetheri_tag_verdict(tag, owner, word), "fini", tag, TETHERI_CALLER);
 			return;
 		}

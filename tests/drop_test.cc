@@ -2,8 +2,6 @@
  * SPDX-License-Identifier: MIT */
 #include "support.h"
 
-#include <sched.h>
-
 #include <csignal>
 #include <cstring>
 #include <memory>
@@ -147,21 +145,19 @@ TEST_F(Drop, TwiceIsReportedAndRunsOnce)
 
 TEST_F(Drop, ByTwoThreadsAtOnceIsWonByOne)
 {
-	size_t rounds = scaled(5000);
+	size_t rounds = scaled(20000);
 	std::vector<Thing> things(rounds);
 	std::atomic<size_t> arrived{0}, queued{0}, refused{0};
-	auto drop_each = [&] {
+	auto drop_each = [&](size_t me) {
 		for (size_t round = 0; round < rounds; round++) {
-			arrived++;
-			while (arrived < 2 * (round + 1))
-				sched_yield();
+			meet(arrived, 2 * (round + 1), me * (round % 64));
 			(tether_drop(&things[round].tether) == TETHER_QUEUED ? queued : refused)++;
 		}
 	};
 
 	for (Thing &thing : things)
 		tether_bind(&thing.tether, &thing_type);
-	std::thread one(drop_each), two(drop_each);
+	std::thread one(drop_each, 0), two(drop_each, 1);
 	one.join();
 	two.join();
 	EXPECT_EQ(queued, rounds);
@@ -374,6 +370,17 @@ TEST_F(InADestructor, ADropInItsOwnDropChainIsStillQueued)
 	tether_bind(&last.tether, &thing_type);
 	inside = [&] { EXPECT_EQ(tether_drop(&inner.tether), TETHER_QUEUED); };
 	drop_outer("outer{ } inner{ } last ");
+}
+
+TEST_F(InADestructor, ADropAfterTheEndOfItsOwnTagIsStillQueued)
+{
+	tether_bind(&inner.tether, &thing_type);
+	inside = [&] {
+		tether_fini(&outer.tether);
+		EXPECT_EQ(tether_drop(&inner.tether), TETHER_QUEUED);
+		EXPECT_EQ(tether_drain(0), 0U);
+	};
+	drop_outer("outer{ } inner ");
 }
 
 TEST_F(InADestructor, TheSecondDropOfItselfIsRefused)

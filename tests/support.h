@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <sys/types.h>
 #include <sys/wait.h>
@@ -194,6 +195,18 @@ private:
 inline void elsewhere(std::function<void()> work)
 {
 	std::thread(std::move(work)).join();
+}
+
+/* Wait until `all` have come to this line, counted from the first round on; without a system call where
+ * they run side by side, so that they leave together. Who is to leave a little later says by how much. */
+inline void meet(std::atomic<size_t> &arrived, size_t all, size_t later = 0)
+{
+	arrived++;
+	for (int spins = 0; arrived < all; spins++)
+		if (spins > 2000)
+			sched_yield();
+	for (volatile size_t i = 0; i < later; i = i + 1)
+		;
 }
 
 inline void *run_function(void *arg)

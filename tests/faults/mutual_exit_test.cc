@@ -2,8 +2,6 @@
  * SPDX-License-Identifier: MIT */
 #include "../support.h"
 
-#include <sched.h>
-
 #include <memory>
 
 namespace
@@ -16,12 +14,6 @@ protected:
 
 	std::vector<std::unique_ptr<Thing>> things[threads];
 
-	static void meet(std::atomic<size_t> &arrived)
-	{
-		arrived++;
-		while (arrived < threads)
-			sched_yield();
-	}
 	/* Every thread drops some of everybody's first half, and then they all end at once.
 	 * Returns how many were destroyed. */
 	size_t end_together(const tether_type *type, const std::function<void(size_t, size_t)> &at_end)
@@ -39,11 +31,11 @@ protected:
 			running.emplace_back([&, me] {
 				for (std::unique_ptr<Thing> &thing : things[me])
 					tether_bind(&thing->tether, type);
-				meet(bound);
+				meet(bound, threads);
 				for (size_t i = me; i < half; i += threads)
 					for (std::vector<std::unique_ptr<Thing>> &some : things)
 						EXPECT_NE(tether_drop(&some[i]->tether), TETHER_REFUSED);
-				meet(dropped);
+				meet(dropped, threads);
 			});
 		for (std::thread &thread : running)
 			thread.join();
