@@ -17,6 +17,7 @@
  *   never swallow the wake-up of a node that nobody has seen.
  * Invariant: an owner with a way to be woken, that is not inside tether_drain(), has nothing undone and
  *   an armed inbox (or parks, and arms when it wants to sleep), or a wake-up outstanding. */
+#include <errno.h>
 #include <pthread.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -97,6 +98,7 @@ void tetheri_wake_settle(struct tetheri_slot *slot)
 void tetheri_wake_await(struct tetheri_slot *slot)
 {
 	struct timespec nap = {0, 50000};
+	int saved_errno = errno;
 	unsigned rounds = 0;
 
 	assert(!slot->armed);
@@ -110,6 +112,7 @@ void tetheri_wake_await(struct tetheri_slot *slot)
 		else
 			syscall(SYS_nanosleep, &nap, NULL);
 	}
+	errno = saved_errno;
 }
 
 /* The owner ends; its inbox is closed. */

@@ -110,7 +110,7 @@ TETHER_API bool tether_claim(struct tether *tag);
 /** End a tag without running its destructor, before its memory is reused for something else. The
  * owner's thread, or anyone if it is unbound; also the last act of a destructor that keeps the memory
  * (a pool). Wait-free. Reports a tag that is another thread's, which it then ends, and one that is on
- * its way home, which it leaves alone. */
+ * its way home, or has ended already, which it leaves alone. */
 TETHER_API void tether_fini(struct tether *tag);
 
 /* The cold half of the check. Private; called by the macros below. */
