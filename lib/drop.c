@@ -13,6 +13,7 @@
  * Invariant: a node that no inbox took is run here, sent to the heir once, or leaked and reported; in
  *   the lists of one thread, never on its stack, so that a chain of any length takes constant stack. */
 #include "internal.h"
+#include "probe.h"
 
 /* What the mark found: how the tag was (ZERO: refused, reported), whose, and that owner's slot if it is
  * alive, in another thread, and known already. */
@@ -120,6 +121,8 @@ enum tether_dropped tether_drop(struct tether *tag)
 
 	if (tetheri_unlikely(marked.state == TETHERI_ZERO))
 		return TETHER_REFUSED;
+	if (marked.state != TETHERI_MOVING) /* else it is the mover's, and the mover's to note */
+		tetheri_note(tag, TETHER_EVENT_DROPPED, TETHERI_CALLER);
 	if (marked.state == TETHERI_UNBOUND || (marked.state == TETHERI_BOUND && marked.home == tether_self_))
 		return destroy_here(tag);
 	tetheri_count_add(tetheri_counts(), sent, 1);
@@ -144,6 +147,8 @@ enum tether_dropped tether_drop_later(struct tether *tag)
 
 	if (tetheri_unlikely(marked.state == TETHERI_ZERO))
 		return TETHER_REFUSED;
+	if (marked.state != TETHERI_MOVING) /* else it is the mover's, and the mover's to note */
+		tetheri_note(tag, TETHER_EVENT_DROPPED, TETHERI_CALLER);
 	if (marked.state == TETHERI_UNBOUND || (marked.state == TETHERI_BOUND && marked.home == tether_self_))
 		return keep_for_later(tag);
 	tetheri_count_shared(sent_later);
@@ -186,6 +191,7 @@ enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found)
 	struct tetheri_counts *counts = tetheri_counts_of(tetheri_runner());
 	bool anywhere = type->orphan == TETHER_ANYWHERE;
 
+	TETHERI_PROBE_ORPHAN(tag, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED) & ~TETHERI_DROPPED_BIT);
 	if (send_to_heir(tag, type)) {
 		if (found == TETHERI_BY_DRAIN)
 			tetheri_count_add(counts, forwarded, 1);

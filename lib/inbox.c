@@ -95,7 +95,7 @@ static uint64_t publish(struct tetheri_slot *slot, _Atomic uint64_t *word, struc
 		if (tetheri_unlikely(head == CLOSED))
 			return CLOSED;
 		uint64_t count = count_of(head);
-		node->next_ = (uintptr_t)newest(head);
+		tetheri_set_next(node, (uintptr_t)newest(head));
 		/* Release: the node's `next_`, and whatever its sender did to the object, before the owner's
 		 * acquiring XCHG. Acquire: pairs with the release of the arm, so that how to wake is read
 		 * no older than the ARMED that this CAS consumes. */
@@ -109,12 +109,25 @@ static uint64_t publish(struct tetheri_slot *slot, _Atomic uint64_t *word, struc
 	}
 }
 
+/* How many nodes are pending after the push that found `head`; 1 only if that was no list. */
+static uint64_t pending_after(const struct tetheri_slot *slot, uint64_t head)
+{
+	if (!is_list(head))
+		return 1;
+	if (count_of(head) < COUNT_MAX)
+		return count_of(head) + 1;
+	uint64_t depth = tetheri_inbox_depth(slot);
+	return depth > 2 ? depth : 2;
+}
+
 bool tetheri_inbox_push(struct tetheri_slot *slot, struct tether *node)
 {
 	uint64_t head = publish(slot, &slot->head, node);
 
 	if (tetheri_unlikely(head == ARMED))
 		tetheri_wake_owner(slot);
+	if (tetheri_traces(TETHERI_TRACE_STALLS) && head != CLOSED)
+		tetheri_stall_look(slot, pending_after(slot, head));
 	return head != CLOSED;
 }
 
@@ -143,7 +156,7 @@ static void receive(struct tetheri_slot *slot, uint64_t head)
 		/* Relaxed: a report about a node that is used wrongly may read it meanwhile. */
 		__atomic_store_n(&node->hint_, n < TETHERI_AHEAD ? 0 : *ahead, __ATOMIC_RELAXED);
 		*ahead = ~(uint64_t)(uintptr_t)node;
-		node->next_ = (uintptr_t)first;
+		tetheri_set_next(node, (uintptr_t)first);
 		first = node;
 		node = older;
 		n++;
@@ -151,7 +164,7 @@ static void receive(struct tetheri_slot *slot, uint64_t head)
 	if (!last)
 		return;
 	if (slot->taken.last)
-		slot->taken.last->next_ = (uintptr_t)first;
+		tetheri_set_next(slot->taken.last, (uintptr_t)first);
 	else
 		slot->taken.first = first;
 	slot->taken.last = last;

@@ -11,7 +11,7 @@
  *           |
  *      owner.c                   ids and slots; name.c, thread_exit.c     type.c   which types are real -> set.h, module.c
  *           |
- *      report.c                  the one door for everything that is printed; stats.c the counters
+ *      report.c                  the one door for everything that is printed, see report.h; stats.c the counters
  */
 #ifndef TETHER_INTERNAL_H
 #define TETHER_INTERNAL_H
@@ -21,67 +21,18 @@
 
 #include <tether/tether.h>
 
+#include "clock.h"
+#include "options.h"
+#include "side.h"
+#include "stack.h"
 #include "tsan.h"
+#include "word.h"
 
 #pragma GCC visibility push(hidden)
 
 #define tetheri_likely(condition) __builtin_expect(!!(condition), 1)
 #define tetheri_unlikely(condition) __builtin_expect(!!(condition), 0)
 #define TETHERI_CACHE_LINE 64
-
-/* ---- The tag's words ------------------------------------------------------------------------- */
-
-/* The state, bits 0-3 of `state_`. Who may leave it is in brackets; each arrow is one CAS. */
-enum tetheri_state {
-	TETHERI_ZERO = 0,           /* not a tag */
-	TETHERI_UNBOUND = 1,        /* [anyone] -> MOVING by claim, -> DROPPED by drop */
-	TETHERI_BOUND = 2,          /* [anyone] -> DROPPED; [owner] -> DEAD by fini */
-	TETHERI_MOVING = 3,         /* [who moves it] -> BOUND; [anyone] -> MOVING_DROPPED */
-	TETHERI_MOVING_DROPPED = 4, /* [who moves it] -> DROPPED: the mover finishes the drop */
-	TETHERI_LENT = 5,
-	TETHERI_SHARED = 6,
-	TETHERI_DROPPED = 7, /* [whoever holds the node] -> DEAD */
-	TETHERI_DEAD = 8
-};
-
-#define TETHERI_STATE_MASK UINT64_C(0xf)
-#define TETHERI_INHERITED (UINT64_C(1) << 4) /* an orphan that went to its heir; it goes only once */
-#define TETHERI_LOW_MASK UINT64_C(0x3f)
-#define TETHERI_MAGIC_MASK (UINT64_C(0xff) << 48)
-
-/* In `owner_` of a dropped tag: nobody passes the check any more, its owner included, but a drain can
- * still tell whose it was. No id has this bit. */
-#define TETHERI_DROPPED_BIT (UINT64_C(1) << 63)
-
-static inline uint64_t tetheri_word(const struct tether_type *type, enum tetheri_state state)
-{
-	return (uint64_t)(uintptr_t)type | TETHER_STATE_MAGIC_ | state;
-}
-
-static inline bool tetheri_word_has_magic(uint64_t word)
-{
-	return (word & TETHERI_MAGIC_MASK) == TETHER_STATE_MAGIC_;
-}
-
-static inline bool tetheri_word_is_bound(uint64_t word)
-{
-	return (word & (TETHERI_MAGIC_MASK | TETHERI_STATE_MASK)) == (TETHER_STATE_MAGIC_ | TETHERI_BOUND);
-}
-
-static inline enum tetheri_state tetheri_word_state(uint64_t word)
-{
-	return (enum tetheri_state)(word & TETHERI_STATE_MASK);
-}
-
-static inline uint64_t tetheri_word_with(uint64_t word, enum tetheri_state state)
-{
-	return (word & ~TETHERI_STATE_MASK) | state;
-}
-
-static inline const struct tether_type *tetheri_word_type(uint64_t word)
-{
-	return (const struct tether_type *)(uintptr_t)(word & ~(TETHERI_MAGIC_MASK | TETHERI_LOW_MASK));
-}
 
 /* ---- Owners ---------------------------------------------------------------------------------- */
 
@@ -127,6 +78,8 @@ struct tetheri_counts {
 	_Atomic uint64_t failed;   /* handlers */
 };
 
+#define TETHERI_NOW ((uintptr_t)1) /* types are aligned */
+
 struct tetheri_slot {
 	/* What senders touch. */
 	_Alignas(TETHERI_CACHE_LINE) _Atomic uint64_t head; /* see inbox.c */
@@ -138,7 +91,9 @@ struct tetheri_slot {
 	void (*wake)(void *context);
 	void *wake_context;
 	int write_fd;
-	/* The owner's alone. */
+	_Atomic int tid;        /* its thread's */
+	_Atomic uint64_t since; /* since when something is pending, see stall.c */
+	/* The owner's alone; what is atomic is read by reports. */
 	_Alignas(TETHERI_CACHE_LINE) int read_fd;
 	bool armed;                /* the inbox was ARMED, and I have not looked since */
 	bool parks;                /* tether_park() has been used: drains do not arm */
@@ -149,6 +104,10 @@ struct tetheri_slot {
 	struct tetheri_runner runner;
 	_Atomic uint64_t late;           /* what this thread drops for itself once the inbox is closed; handlers */
 	_Atomic uint64_t overflow_taken; /* the part of `overflow` that was taken; never reset */
+	_Atomic uint64_t drained;        /* when it last looked into its inbox: tetheri_now(); 0: never */
+	_Atomic uintptr_t doing;         /* the type of the object or message that it was last at; TETHERI_NOW: it still is */
+	_Atomic(const void *) doing_fn;  /* the message's function */
+	_Atomic tetheri_origin_t made;   /* where the owner was first seen */
 	struct tetheri_counts counts;
 	_Atomic(struct tether *) shown; /* at exit: the newest node, as `head` looks like no address */
 	/* `name`: its owner's; `number`: under the table's lock; both read by anyone. The rest: under the lock. */
@@ -168,6 +127,7 @@ struct tetheri_thread {
 	bool leaving; /* the thread's exit has begun, and its owner was made before */
 	bool reporting;
 	unsigned char exit_rounds;
+	uintptr_t stack_low, stack_high; /* of the stack that it runs on, see stack.c; 0: not known */
 };
 
 extern __thread struct tetheri_thread tetheri_thread;
@@ -202,18 +162,20 @@ static inline enum tetheri_place tetheri_owner_find(tether_owner_t id, struct te
 }
 
 /* owner.c */
-struct tetheri_slot *tetheri_owner_make(void); /* the caller's slot, made if need be; NULL: none, or ended */
+/* The caller's slot, made if need be; NULL: none, or ended. `caller`: who called the library. */
+struct tetheri_slot *tetheri_owner_make(const void *caller);
 struct tetheri_who {
 	uint64_t number; /* 0: not known */
 	char name[TETHERI_NAME_BYTES];
 	bool alive;
+	struct tetheri_slot *slot; /* while it has one */
 };
 void tetheri_owner_describe(tether_owner_t id, struct tetheri_who *out);
 void tetheri_owner_end(struct tetheri_slot *slot); /* the caller's */
 void tetheri_table_lock(void);
 void tetheri_table_unlock(void);
-uint32_t tetheri_table_size(void);                          /* slots ever made; under the lock */
-struct tetheri_slot *tetheri_table_at(uint32_t index);      /* below a size that was read under the lock */
+uint32_t tetheri_table_size(void);                          /* slots ever made */
+struct tetheri_slot *tetheri_table_at(uint32_t index);      /* below a size that was read */
 bool tetheri_slot_is_open(const struct tetheri_slot *slot); /* it may close at any moment */
 
 /* name.c */
@@ -235,6 +197,10 @@ bool tetheri_type_in_module(const struct tether_type *type); /* readable, and lo
 #define TETHERI_TYPE_CACHE 64
 extern _Atomic(const struct tether_type *) tetheri_type_cache[TETHERI_TYPE_CACHE];
 extern const struct tether_type tetheri_message_type;
+/* An object of this type was destroyed or ended; for the summary at exit. */
+extern _Atomic(const struct tether_type *) tetheri_type_ended[TETHERI_TYPE_CACHE];
+void tetheri_type_note_end_slow(const struct tether_type *type);
+const struct tether_type *tetheri_type_never_ended(unsigned *at); /* the next one from *at on, 0 at first; NULL: no more */
 
 static inline unsigned tetheri_type_slot(const struct tether_type *type)
 {
@@ -253,11 +219,36 @@ static inline bool tetheri_type_known(const struct tether_type *type)
 	return tetheri_type_is_cached(type) || tetheri_type_known_slow(type);
 }
 
+static inline void tetheri_type_note_end(const struct tether_type *type)
+{
+	if (tetheri_unlikely(atomic_load_explicit(&tetheri_type_ended[tetheri_type_slot(type)], memory_order_relaxed) != type))
+		tetheri_type_note_end_slow(type);
+}
+
 /* module.c: by a walk over the loaded modules; any thread, no allocation. */
 bool tetheri_module_has(const void *address, size_t bytes);
+bool tetheri_module_has_code(const void *return_address);
 const char *tetheri_module_of(const void *address, uintptr_t *offset); /* "": the executable; NULL: none */
 
+/* Is any of this wanted? The fast paths ask once for all. */
+static inline bool tetheri_traces(unsigned what)
+{
+	return tetheri_unlikely(atomic_load_explicit(&tetheri_trace, memory_order_relaxed) & what);
+}
+
+/* One more event of an object's history, by the calling thread. */
+void tetheri_note_slow(const struct tether *tag, enum tether_event_kind kind, const void *caller);
+static inline void tetheri_note(const struct tether *tag, enum tether_event_kind kind, const void *caller)
+{
+	if (tetheri_traces(TETHERI_TRACE_HISTORY))
+		tetheri_note_slow(tag, kind, caller);
+}
+
+/* What stands for a thread without an owner: its number in the kernel. No id has this bit. */
+#define TETHERI_NO_OWNER_BIT (UINT64_C(1) << 63)
+
 /* tag.c */
+tetheri_origin_t tetheri_tag_origin(const struct tether *tag); /* where and when it was bound, while that is known */
 bool tetheri_tag_is_strange(const struct tether *tag, uint64_t word);
 tether_owner_t tetheri_tag_home(const struct tether *tag); /* whose it is, or was; for reports */
 enum tether_kind tetheri_tag_verdict(const struct tether *tag, tether_owner_t owner, uint64_t word);
@@ -331,6 +322,9 @@ static inline bool tetheri_in_destructor(void)
 	return tetheri_runner()->in_destructor;
 }
 
+/* stall.c */
+void tetheri_stall_look(struct tetheri_slot *slot, uint64_t pending); /* by a sender, after it has published */
+
 /* drop.c */
 enum tetheri_found { /* how it was found out that a node's owner has gone */
 	                 TETHERI_BY_DROP,
@@ -362,7 +356,8 @@ static inline void tetheri_count(struct tetheri_counts *counts, _Atomic uint64_t
 
 #define tetheri_count_add(counts, field, n) tetheri_count((counts), &(counts)->field, (n))
 #define tetheri_count_shared(field) atomic_fetch_add_explicit(&tetheri_counts()->field, 1, memory_order_relaxed)
-void tetheri_stats_retire(struct tetheri_slot *slot); /* under the table's lock */
+uint64_t tetheri_stats_pending(const struct tetheri_slot *slot); /* exact at quiet points; takes no lock */
+void tetheri_stats_retire(struct tetheri_slot *slot);            /* under the table's lock */
 
 /* The processor's word for "wait a moment", where there is one. */
 #if defined(__x86_64__)
@@ -377,16 +372,11 @@ void tetheri_stats_retire(struct tetheri_slot *slot); /* under the table's lock 
 
 /* ---- Lists through `next_` ------------------------------------------------------------------- */
 
-static inline struct tether *tetheri_next(const struct tether *node)
-{
-	return (struct tether *)(uintptr_t)node->next_;
-}
-
 static inline void tetheri_list_append(struct tetheri_list *list, struct tether *node)
 {
-	node->next_ = 0;
+	tetheri_set_next(node, 0);
 	if (list->last)
-		list->last->next_ = (uintptr_t)node;
+		tetheri_set_next(list->last, (uintptr_t)node);
 	else
 		list->first = node;
 	list->last = node;
@@ -421,7 +411,9 @@ struct tetheri_event {
 TETHER_COLD_ void tetheri_report(const struct tetheri_event *event);
 TETHER_COLD_ void tetheri_report_tag(enum tether_kind kind, const char *operation, const struct tether *tag, const void *address);
 TETHER_COLD_ void tetheri_report_call(enum tether_kind kind, const char *operation, const void *address);
-void tetheri_report_at_exit(void);
+
+/* summary.c */
+void tetheri_summary_at_exit(void);
 
 #define TETHERI_CALLER __builtin_return_address(0)
 

@@ -17,6 +17,8 @@ size_t tether_drain(size_t max_nodes)
 
 	if (!slot || tetheri_thread.active)
 		return 0;
+	/* Relaxed: others read it to say how long ago it was. */
+	atomic_store_explicit(&slot->drained, tetheri_now_coarse(), memory_order_relaxed);
 	struct tetheri_run run __attribute__((cleanup(tetheri_run_leave)));
 	tetheri_run_enter(&run, true);
 	return tetheri_run_lists(&run, max_nodes);
@@ -35,7 +37,7 @@ static void settle(struct tetheri_slot *slot)
 
 int tether_fd(void)
 {
-	struct tetheri_slot *slot = tetheri_owner_make();
+	struct tetheri_slot *slot = tetheri_owner_make(TETHERI_CALLER);
 	int fds[2];
 
 	if (!slot)
@@ -60,7 +62,7 @@ int tether_fd(void)
 
 int tether_set_wake(void (*wake)(void *context), void *context)
 {
-	struct tetheri_slot *slot = tetheri_owner_make();
+	struct tetheri_slot *slot = tetheri_owner_make(TETHERI_CALLER);
 
 	if (!slot)
 		return tetheri_thread.ended ? -ESRCH : -ENOMEM;

@@ -26,6 +26,10 @@
 #include <unistd.h>
 
 #include "internal.h"
+#include "probe.h"
+
+/* The file that carries gdb's commands: a static library has to give it too. */
+__asm__(".globl tetheri_gdb_script");
 
 #define QUIET_NODES 100000
 #define NO_INDEX UINT32_MAX
@@ -37,7 +41,7 @@ uint64_t tetheri_first_generation;
 
 static struct {
 	pthread_mutex_t lock;
-	uint32_t size;                  /* slots made */
+	_Atomic uint32_t size;          /* slots made; read by anyone */
 	uint32_t free_first, free_last; /* first freed, first used again */
 	uint64_t numbers;
 } table = {.lock = PTHREAD_MUTEX_INITIALIZER, .free_first = NO_INDEX, .free_last = NO_INDEX};
@@ -56,12 +60,13 @@ void tetheri_table_unlock(void)
 
 uint32_t tetheri_table_size(void)
 {
-	return table.size;
+	/* Acquire: pairs with the release in slot_new, so that the chunks are there. */
+	return atomic_load_explicit(&table.size, memory_order_acquire);
 }
 
 struct tetheri_slot *tetheri_table_at(uint32_t index)
 {
-	/* Relaxed: under the lock. */
+	/* Relaxed: the size that was read brought it. */
 	return &atomic_load_explicit(&tetheri_chunk[index / TETHERI_CHUNK_SLOTS], memory_order_relaxed)[index % TETHERI_CHUNK_SLOTS];
 }
 
@@ -71,9 +76,9 @@ struct tetheri_slot *tetheri_table_at(uint32_t index)
 static void at_exit(void)
 {
 	(void)tether_drain(QUIET_NODES);
-	tetheri_report_at_exit();
+	tetheri_summary_at_exit();
 	tetheri_table_lock();
-	for (uint32_t i = 0; i < table.size; i++)
+	for (uint32_t i = 0; i < tetheri_table_size(); i++)
 		tetheri_inbox_show(tetheri_table_at(i));
 	tetheri_table_unlock();
 }
@@ -84,6 +89,7 @@ static void start_library(void)
 	struct timespec now;
 	int saved_errno = errno;
 
+	tetheri_options_load();
 	/* Raw: getrandom() is a cancellation point. */
 	if (syscall(SYS_getrandom, &random, sizeof random, GRND_NONBLOCK) != (long)sizeof random) {
 		clock_gettime(CLOCK_MONOTONIC, &now);
@@ -99,7 +105,7 @@ static void start_library(void)
 /* Under the lock. */
 static struct tetheri_slot *slot_new(void)
 {
-	uint32_t index = table.size;
+	uint32_t index = tetheri_table_size();
 	void *memory;
 
 	if (index == TETHERI_CHUNKS * TETHERI_CHUNK_SLOTS)
@@ -115,7 +121,8 @@ static struct tetheri_slot *slot_new(void)
 		/* Release: the zeroes and the closed inboxes, before any thread finds the chunk. */
 		atomic_store_explicit(&tetheri_chunk[index / TETHERI_CHUNK_SLOTS], slots, memory_order_release);
 	}
-	table.size++;
+	/* Release: the chunk, before who reads the size without the lock. */
+	atomic_store_explicit(&table.size, index + 1, memory_order_release);
 	struct tetheri_slot *slot = tetheri_table_at(index);
 	slot->index = index;
 	slot->read_fd = slot->write_fd = -1;
@@ -141,13 +148,24 @@ static uint64_t next_id(const struct tetheri_slot *slot)
 	return id ? id + (UINT64_C(1) << TETHERI_INDEX_BITS) : tetheri_first_generation << TETHERI_INDEX_BITS | slot->index;
 }
 
-static struct tetheri_slot *slot_open(void)
+/* What reports say of the new owner. */
+static void slot_begin(struct tetheri_slot *slot, tetheri_origin_t made)
+{
+	atomic_store_explicit(&slot->number, ++table.numbers, memory_order_relaxed);
+	atomic_store_explicit(&slot->tid, (int)syscall(SYS_gettid), memory_order_relaxed);
+	atomic_store_explicit(&slot->made, made, memory_order_relaxed);
+	atomic_store_explicit(&slot->since, 0, memory_order_relaxed);
+	atomic_store_explicit(&slot->drained, 0, memory_order_relaxed);
+	atomic_store_explicit(&slot->doing, 0, memory_order_relaxed);
+	tetheri_name_from_thread(&slot->name);
+}
+
+static struct tetheri_slot *slot_open(tetheri_origin_t made)
 {
 	tetheri_table_lock();
 	struct tetheri_slot *slot = table.free_first != NO_INDEX ? slot_reuse() : slot_new();
 	if (slot) {
-		atomic_store_explicit(&slot->number, ++table.numbers, memory_order_relaxed);
-		tetheri_name_from_thread(&slot->name);
+		slot_begin(slot, made);
 		slot->in_use = true;
 		slot->parks = false;
 		tetheri_inbox_open(slot);
@@ -169,7 +187,7 @@ static void slot_free(struct tetheri_slot *slot)
 	table.free_last = slot->index;
 }
 
-struct tetheri_slot *tetheri_owner_make(void)
+struct tetheri_slot *tetheri_owner_make(const void *caller)
 {
 	struct tetheri_thread *thread = &tetheri_thread;
 
@@ -178,11 +196,11 @@ struct tetheri_slot *tetheri_owner_make(void)
 	if (tether_self_ != TETHER_NOBODY_) {
 		/* The word is shared with a copy of the library that an executable exports in part. It is
 		 * that copy's, and its objects'. */
-		tetheri_report_call(TETHER_OTHER_COPY, "make an owner", TETHERI_CALLER);
+		tetheri_report_call(TETHER_OTHER_COPY, "make an owner", caller);
 		return NULL;
 	}
 	pthread_once(&once, start_library);
-	struct tetheri_slot *slot = slot_open();
+	struct tetheri_slot *slot = slot_open(tetheri_origin_here(__builtin_frame_address(0), caller));
 	/* What ends it with the thread may be refused memory as well. */
 	if (slot && !tetheri_exit_watch(thread)) {
 		tetheri_table_lock();
@@ -193,11 +211,12 @@ struct tetheri_slot *tetheri_owner_make(void)
 		slot = NULL;
 	}
 	if (!slot) {
-		tetheri_report_call(TETHER_NO_OWNER, "make an owner", TETHERI_CALLER);
+		tetheri_report_call(TETHER_NO_OWNER, "make an owner", caller);
 		return NULL;
 	}
 	thread->slot = slot;
 	tether_self_ = atomic_load_explicit(&slot->id, memory_order_relaxed);
+	TETHERI_PROBE_OWNER_START(tether_self_, atomic_load_explicit(&slot->number, memory_order_relaxed));
 	return slot;
 }
 
@@ -221,6 +240,7 @@ void tetheri_owner_end(struct tetheri_slot *slot)
 	/* A destructor may leave by an exception, and this be called again: it goes on where it was. */
 	run_until_quiet(slot);
 	tetheri_wake_end(slot);
+	TETHERI_PROBE_OWNER_END(tether_self_, atomic_load_explicit(&slot->number, memory_order_relaxed));
 	tetheri_thread.ended = true;
 	atomic_signal_fence(memory_order_seq_cst); /* a handler in between makes no second owner */
 	tetheri_thread.slot = NULL;
@@ -235,14 +255,14 @@ void tetheri_owner_end(struct tetheri_slot *slot)
 
 tether_owner_t tether_self(void)
 {
-	if (tetheri_unlikely(tether_self_ == TETHER_NOBODY_) && !tetheri_owner_make())
+	if (tetheri_unlikely(tether_self_ == TETHER_NOBODY_) && !tetheri_owner_make(TETHERI_CALLER))
 		return 0;
 	return tether_self_;
 }
 
 void tether_self_set_name(const char *name)
 {
-	struct tetheri_slot *slot = tetheri_owner_make();
+	struct tetheri_slot *slot = tetheri_owner_make(TETHERI_CALLER);
 
 	if (slot && name)
 		tetheri_name_write(&slot->name, name);
@@ -264,6 +284,7 @@ void tetheri_owner_describe(tether_owner_t id, struct tetheri_who *out)
 	*out = (struct tetheri_who){.number = 0};
 	switch (tetheri_owner_find(id, &slot)) {
 	case TETHERI_ALIVE:
+		out->slot = slot;
 		out->number = atomic_load_explicit(&slot->number, memory_order_relaxed);
 		out->alive = tetheri_slot_is_open(slot);
 		tetheri_name_read(&slot->name, out->name);

@@ -26,6 +26,24 @@ void tetheri_run_enter(struct tetheri_run *run, bool draining)
 		run->runner->draining = true;
 }
 
+/* What the owner is at, for reports; relaxed: it is said in the past tense. */
+static void set_doing(const struct tether_type *type)
+{
+	struct tetheri_slot *slot = tetheri_thread.slot;
+
+	if (slot)
+		atomic_store_explicit(&slot->doing, (uintptr_t)type | TETHERI_NOW, memory_order_relaxed);
+}
+
+static void set_idle(void)
+{
+	struct tetheri_slot *slot = tetheri_thread.slot;
+
+	if (slot && !tetheri_thread.active)
+		atomic_store_explicit(&slot->doing, atomic_load_explicit(&slot->doing, memory_order_relaxed) & ~TETHERI_NOW,
+		                      memory_order_relaxed);
+}
+
 /* A thread without an owner has no later drain that would go on where a destructor broke off. */
 static void run_rest(void)
 {
@@ -45,6 +63,7 @@ void tetheri_run_leave(struct tetheri_run *run)
 	if (run->draining)
 		runner->draining = false;
 	tetheri_thread.active = run->outer;
+	set_idle();
 	if (runner == &tetheri_thread.runner && is_left_over)
 		run_rest();
 	else if (run->draining || is_left_over)
@@ -60,6 +79,11 @@ void tetheri_run_destructor(struct tetheri_runner *runner, struct tether *tag)
 
 	assert(!runner->in_destructor);
 	assert(tetheri_word_state(word) == TETHERI_DROPPED);
+	set_doing(type);
+	tetheri_note(tag, TETHER_EVENT_DESTROYED, NULL);
+	tetheri_type_note_end(type);
+	if (word & TETHERI_LABELLED)
+		tetheri_side_end(tag);
 	runner->in_destructor = true;
 	runner->destroying = tag;
 	atomic_signal_fence(memory_order_seq_cst); /* a handler that checks it finds it ours, before or after */
@@ -82,6 +106,9 @@ static void run_message(struct tether_message *message, enum tether_fate fate)
 
 	/* Release: pairs with the post that finds it idle; it may be posted again from now on. */
 	__atomic_store_n(&message->node_.state_, 0, __ATOMIC_RELEASE);
+	if (tetheri_thread.slot)
+		atomic_store_explicit(&tetheri_thread.slot->doing_fn, (const void *)(uintptr_t)fn, memory_order_relaxed);
+	set_doing(&tetheri_message_type);
 	fn(message, fate);
 }
 

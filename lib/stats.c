@@ -43,6 +43,14 @@ static void add_slot(struct tether_counters *sum, const struct tetheri_slot *slo
 	add(sum, &slot->counts, tetheri_inbox_depth(slot), get(&slot->woken));
 }
 
+uint64_t tetheri_stats_pending(const struct tetheri_slot *slot)
+{
+	struct tether_counters sum = {.bound = 0};
+
+	add_slot(&sum, slot);
+	return sum.pending;
+}
+
 void tetheri_stats_retire(struct tetheri_slot *slot)
 {
 	add_slot(&retired, slot);

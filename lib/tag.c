@@ -13,6 +13,9 @@
  *   next one; it is read before a transition only to guess.
  * Invariant: who marks MOVING as MOVING_DROPPED has passed its drop on to the thread that moves it: that
  *   thread's own CAS then fails, and it finishes the drop. */
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include "internal.h"
 
 /* An unbound tag may come from a static initialiser, and nobody has seen its type yet: then it has no
@@ -64,6 +67,17 @@ enum tether_kind tetheri_tag_verdict(const struct tether *tag, tether_owner_t ow
 	}
 }
 
+/* `next_` holds it until the tag goes into a list. What is read from a tag that goes there meanwhile is not
+ * taken for one: see tetheri_origin_read. */
+tetheri_origin_t tetheri_tag_origin(const struct tether *tag)
+{
+	enum tetheri_state state = tetheri_word_state(__atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE));
+
+	if (state == TETHERI_DROPPED || state == TETHERI_MOVING_DROPPED)
+		return 0;
+	return __atomic_load_n(&tag->next_, __ATOMIC_RELAXED);
+}
+
 /* A dead tag keeps in `hint_` whose it was, for as long as nobody uses its memory again. */
 tether_owner_t tetheri_tag_home(const struct tether *tag)
 {
@@ -89,6 +103,8 @@ bool tether_check_failed_(const struct tether *tag, const char *file, int line, 
 	if (tetheri_word_is_tag(tag, word))
 		event.type = tetheri_word_type(word);
 	tetheri_report(&event);
+	if (event.kind == TETHER_WRONG_THREAD)
+		tetheri_tsan_misuse(tag, event.type, event.address);
 	return false;
 }
 
@@ -99,9 +115,25 @@ bool tether_is_mine_slow_(const struct tether *tag)
 	return tetheri_runner()->destroying == tag && tag != NULL;
 }
 
+/* Where and when, as the options say. `frame`: of a function that the program called, or that of one of ours
+ * in between. */
+static tetheri_origin_t origin_here(const void *frame, const void *caller)
+{
+	return tetheri_traces(TETHERI_TRACE_STACKS) ? tetheri_origin_here(frame, caller) : tetheri_origin_at(caller);
+}
+
+void tetheri_note_slow(const struct tether *tag, enum tether_event_kind kind, const void *caller)
+{
+	uint64_t by = tether_self_;
+
+	if (by == TETHER_NOBODY_)
+		by = TETHERI_NO_OWNER_BIT | (uint64_t)syscall(SYS_gettid);
+	tetheri_side_note(tag, kind, by, caller ? origin_here(__builtin_frame_address(0), caller) : 0);
+}
+
 static bool type_is_valid(struct tether *tag, const struct tether_type *type, const char *operation, const void *address)
 {
-	if (tetheri_likely(tetheri_type_known(type)) || tetheri_type_register(type))
+	if (tetheri_type_known(type) || tetheri_type_register(type))
 		return true;
 	*tag = (struct tether){0, 0, 0, 0};
 	struct tetheri_event event = {.kind = TETHER_BAD_TYPE, .operation = operation, .tag = tag, .address = address};
@@ -109,40 +141,61 @@ static bool type_is_valid(struct tether *tag, const struct tether_type *type, co
 	return false;
 }
 
-static void tag_start(struct tether *tag, const struct tether_type *type, enum tetheri_state state, tether_owner_t owner)
+static inline void tag_start(struct tether *tag, const struct tether_type *type, enum tetheri_state state, tether_owner_t owner,
+                             tetheri_origin_t origin)
 {
-	tag->next_ = 0;
+	tetheri_set_next(tag, origin);
 	tag->hint_ = 0;
-	tetheri_tsan_release(tag);
+	tetheri_tsan_bind(tag, type);
 	__atomic_store_n(&tag->owner_, owner, __ATOMIC_RELAXED);
 	/* Release: the object and its owner, before whoever claims or drops it acquires this state. */
 	__atomic_store_n(&tag->state_, tetheri_word(type, state), __ATOMIC_RELEASE);
 }
 
+/* Everything but the common case: the thread's or the type's first object; stacks or history are kept. */
+static __attribute__((noinline)) void bind_any(struct tether *tag, const struct tether_type *type, const void *caller)
+{
+	enum tetheri_state state = TETHERI_BOUND;
+
+	if (!type_is_valid(tag, type, "bind", caller))
+		return;
+	if (!tetheri_thread.slot && !tetheri_owner_make(caller) && !tetheri_thread.ended)
+		state = TETHERI_UNBOUND;
+	tetheri_note(tag, state == TETHERI_BOUND ? TETHER_EVENT_BOUND : TETHER_EVENT_PREPARED, caller);
+	tag_start(tag, type, state, state == TETHERI_BOUND ? tether_self_ : 0, origin_here(__builtin_frame_address(0), caller));
+	if (state == TETHERI_BOUND)
+		tetheri_count_add(tetheri_counts(), bound, 1);
+}
+
 void tether_bind(struct tether *tag, const struct tether_type *type)
 {
-	if (!type_is_valid(tag, type, "bind", TETHERI_CALLER))
-		return;
-	if (tetheri_unlikely(!tetheri_thread.slot) && !tetheri_owner_make() && !tetheri_thread.ended) {
-		tag_start(tag, type, TETHERI_UNBOUND, 0);
+	struct tetheri_slot *slot = tetheri_thread.slot;
+
+	if (tetheri_unlikely(!slot || !tetheri_type_is_cached(type)) ||
+	    tetheri_traces(TETHERI_TRACE_STACKS | TETHERI_TRACE_HISTORY)) {
+		bind_any(tag, type, TETHERI_CALLER);
 		return;
 	}
-	tag_start(tag, type, TETHERI_BOUND, tether_self_);
-	tetheri_count_add(tetheri_counts(), bound, 1);
+	tag_start(tag, type, TETHERI_BOUND, tether_self_, tetheri_origin_at(TETHERI_CALLER));
+	tetheri_count_add(&slot->counts, bound, 1);
 }
 
 void tether_bind_later(struct tether *tag, const struct tether_type *type)
 {
-	if (type_is_valid(tag, type, "bind_later", TETHERI_CALLER))
-		tag_start(tag, type, TETHERI_UNBOUND, 0);
+	if (!type_is_valid(tag, type, "bind_later", TETHERI_CALLER))
+		return;
+	tetheri_note(tag, TETHER_EVENT_PREPARED, TETHERI_CALLER);
+	tag_start(tag, type, TETHERI_UNBOUND, 0, origin_here(__builtin_frame_address(0), TETHERI_CALLER));
 }
 
 /* We moved it from UNBOUND to MOVING: make it ours, or finish the drop that came in between. */
-static bool claim_finish(struct tether *tag, uint64_t moving)
+static bool claim_finish(struct tether *tag, uint64_t moving, const void *frame, const void *caller)
 {
 	uint64_t expected = moving;
 
 	tetheri_tsan_acquire(tag);
+	tetheri_note(tag, TETHER_EVENT_CLAIMED, caller);
+	tetheri_set_next(tag, origin_here(frame, caller));
 	__atomic_store_n(&tag->owner_, tether_self_, __ATOMIC_RELAXED);
 	/* Release: the owner, before whoever acquires BOUND and drops it. Acquire: the drop we finish. */
 	if (__atomic_compare_exchange_n(&tag->state_, &expected, tetheri_word_with(moving, TETHERI_BOUND), false, __ATOMIC_RELEASE,
@@ -151,6 +204,7 @@ static bool claim_finish(struct tether *tag, uint64_t moving)
 		return true;
 	}
 	assert(tetheri_word_state(expected) == TETHERI_MOVING_DROPPED);
+	tetheri_note(tag, TETHER_EVENT_DROPPED, NULL);
 	__atomic_store_n(&tag->state_, tetheri_word_with(moving, TETHERI_DROPPED), __ATOMIC_RELAXED);
 	__atomic_store_n(&tag->owner_, tether_self_ | TETHERI_DROPPED_BIT, __ATOMIC_RELAXED);
 	tetheri_run_later(tag);
@@ -162,7 +216,7 @@ bool tether_claim(struct tether *tag)
 	/* Acquire: pairs with the release of whoever left it in this state. */
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
 
-	if (tether_self() == 0)
+	if (!tetheri_thread.slot && !tetheri_owner_make(TETHERI_CALLER) && tether_self_ == TETHER_NOBODY_)
 		return false;
 	for (;;) {
 		tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
@@ -179,7 +233,7 @@ bool tether_claim(struct tether *tag)
 		(void)tetheri_type_register(tetheri_word_type(word));
 		uint64_t moving = tetheri_word_with(word, TETHERI_MOVING);
 		if (__atomic_compare_exchange_n(&tag->state_, &word, moving, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-			return claim_finish(tag, moving);
+			return claim_finish(tag, moving, __builtin_frame_address(0), TETHERI_CALLER);
 	}
 }
 
@@ -209,6 +263,10 @@ void tether_fini(struct tether *tag)
 		                                __ATOMIC_ACQUIRE))
 			break;
 	}
+	tetheri_note(tag, TETHER_EVENT_ENDED, TETHERI_CALLER);
+	tetheri_type_note_end(tetheri_word_type(word));
+	if (word & TETHERI_LABELLED)
+		tetheri_side_end(tag);
 	/* The tag is ours. Release: who finds GONE finds in `hint_` whose it was. */
 	__atomic_store_n(&tag->hint_, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
 	__atomic_store_n(&tag->owner_, TETHER_GONE_, __ATOMIC_RELEASE);

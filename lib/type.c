@@ -14,7 +14,46 @@ _Atomic(const struct tether_type *) tetheri_type_cache[TETHERI_TYPE_CACHE] = {(c
 
 /* What a message's node carries where an object has its type. */
 const struct tether_type tetheri_message_type =
-	TETHER_TYPE_AT("message", 0, NULL, NULL, NULL, NULL, TETHER_LEAK, TETHER_LEVEL_DEFAULT);
+	TETHER_TYPE_AT("message", sizeof(struct tether_message), 0, NULL, NULL, NULL, NULL, TETHER_LEAK, TETHER_LEVEL_DEFAULT);
+
+_Atomic(const struct tether_type *) tetheri_type_ended[TETHERI_TYPE_CACHE];
+
+/* The first types that were bound, and whether an object of each has ever ended. Relaxed, all: what is read
+ * at exit was written long before, or is the business of threads that still run. */
+#define LISTED 512
+static struct {
+	_Atomic(const struct tether_type *) type;
+	_Atomic bool has_ended;
+} listed[LISTED];
+static _Atomic unsigned listed_count;
+
+static void list(const struct tether_type *type)
+{
+	unsigned at = atomic_fetch_add_explicit(&listed_count, 1, memory_order_relaxed);
+
+	if (at < LISTED)
+		atomic_store_explicit(&listed[at].type, type, memory_order_relaxed);
+}
+
+void tetheri_type_note_end_slow(const struct tether_type *type)
+{
+	atomic_store_explicit(&tetheri_type_ended[tetheri_type_slot(type)], type, memory_order_relaxed);
+	for (unsigned at = 0; at < LISTED; at++)
+		if (atomic_load_explicit(&listed[at].type, memory_order_relaxed) == type)
+			atomic_store_explicit(&listed[at].has_ended, true, memory_order_relaxed);
+}
+
+const struct tether_type *tetheri_type_never_ended(unsigned *at)
+{
+	while (*at < LISTED) {
+		unsigned i = (*at)++;
+		const struct tether_type *type = atomic_load_explicit(&listed[i].type, memory_order_relaxed);
+		/* Its module may have gone meanwhile. */
+		if (type && !atomic_load_explicit(&listed[i].has_ended, memory_order_relaxed) && tetheri_type_in_module(type))
+			return type;
+	}
+	return NULL;
+}
 
 static bool is_aligned(const struct tether_type *type)
 {
@@ -43,7 +82,11 @@ bool tetheri_type_known_slow(const struct tether_type *type)
 
 void tetheri_type_remember(const struct tether_type *type)
 {
-	if (tetheri_set_add(TETHERI_SET_TYPES, (uintptr_t)type) == TETHERI_SET_FULL)
+	enum tetheri_set_result result = tetheri_set_add(TETHERI_SET_TYPES, (uintptr_t)type);
+
+	if (result == TETHERI_SET_ADDED)
+		list(type);
+	if (result == TETHERI_SET_FULL)
 		atomic_store_explicit(&is_full, true, memory_order_relaxed);
 }
 

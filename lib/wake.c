@@ -24,11 +24,13 @@
 #include <unistd.h>
 
 #include "internal.h"
+#include "probe.h"
 
 void tetheri_wake_owner(struct tetheri_slot *slot)
 {
 	int cancel_state;
 
+	TETHERI_PROBE_WAKE(atomic_load_explicit(&slot->id, memory_order_relaxed));
 	if (slot->wake) {
 		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 		slot->wake(slot->wake_context);

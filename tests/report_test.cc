@@ -178,7 +178,7 @@ TEST_F(Report, TextIsWholeAndNamesEverything)
 		for (const std::string &part :
 		     {std::string("check"), std::string("Thing"), in_hex(&thing), std::string("the home"),
 		      "#" + std::to_string(tether_owner_number(owner)), std::string(state), std::string("the other"),
-		      "#" + std::to_string(tether_owner_number(other.owner())), __FILE__ + (":" + std::to_string(line))})
+		      "#" + std::to_string(tether_owner_number(other.owner())), "report_test.cc:" + std::to_string(line)})
 			EXPECT_NE(caught.text.find(part), std::string::npos) << part << " is missing in\n" << caught.text;
 		home.end();
 	}
@@ -188,8 +188,8 @@ TEST_F(Report, TextIsWholeAndNamesEverything)
 TEST_F(Report, TextOfAnyLengthIsCutAndEnds)
 {
 	static const std::string name(5000, 'x');
-	static const tether_type long_type =
-		TETHER_TYPE_AT(name.c_str(), offsetof(Thing, tether), thing_destroy, nullptr, nullptr, nullptr, TETHER_LEAK, TETHER_WARN);
+	static const tether_type long_type = TETHER_TYPE_AT(name.c_str(), sizeof(Thing), offsetof(Thing, tether), thing_destroy,
+	                                                    nullptr, nullptr, nullptr, TETHER_LEAK, TETHER_WARN);
 	Thing thing;
 
 	tether_bind(&thing.tether, &long_type);
@@ -444,7 +444,7 @@ void check_with_a_fatal_default()
 
 TEST(LevelDeathTest, AbortReportsThenAborts)
 {
-	EXPECT_EXIT(check_a_fatal_type(), testing::KilledBySignal(SIGABRT), "tether: Thing");
+	EXPECT_EXIT(check_a_fatal_type(), testing::KilledBySignal(SIGABRT), "tether: use of what nobody owns: Thing");
 }
 
 TEST(LevelDeathTest, AbortTellsTheCallbackFirst)
@@ -504,7 +504,7 @@ TEST_F(Report, IsOneWriteToStandardError)
 	}
 	ASSERT_EQ(writes.size(), 2U);
 	for (const std::string &text : writes) {
-		EXPECT_EQ(text.rfind("==" + std::to_string(getpid()) + "== tether: Thing", 0), 0U) << text;
+		EXPECT_EQ(text.rfind("==" + std::to_string(getpid()) + "== tether: wrong-thread use: Thing", 0), 0U) << text;
 		EXPECT_EQ(text.back(), '\n');
 	}
 	tether_fini(&thing.tether);

@@ -16,6 +16,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <climits>
 #include <cstdlib>
 #include <functional>
@@ -246,7 +247,7 @@ inline void *on_a_plain_thread(
 /* One report, kept beyond its callback. */
 struct Caught {
 	struct tether_report report; /* its strings have gone: see below */
-	std::string operation, type, owner_name, caller_name, file, function, text;
+	std::string operation, type, owner_name, caller_name, file, function, text, verdict, advice, summary, doing;
 };
 
 inline std::string text_of(const char *text)
@@ -286,7 +287,8 @@ private:
 		std::lock_guard<std::mutex> guard(self->mutex_);
 
 		self->caught_.push_back({*r, text_of(r->operation), text_of(r->type), text_of(r->owner_name), text_of(r->caller_name),
-		                         text_of(r->file), text_of(r->function), std::string(r->text, r->text_bytes)});
+		                         text_of(r->file), text_of(r->function), std::string(r->text, r->text_bytes), text_of(r->verdict),
+		                         text_of(r->advice), text_of(r->summary), text_of(r->owner_doing)});
 	}
 
 	std::mutex mutex_;
@@ -295,18 +297,9 @@ private:
 
 using Kinds = std::vector<enum tether_kind>;
 
-inline const char *kind_name(enum tether_kind kind)
-{
-	static const char *const names[] = {"WRONG_THREAD", "UNCLAIMED",   "IN_TRANSIT", "USE_AFTER_DROP", "DOUBLE_DROP",
-	                                    "NEVER_BOUND",  "OVERWRITTEN", "OTHER_COPY", "LEAKED",         "DOUBLE_POST",
-	                                    "BAD_OWNER",    "BAD_TYPE",    "NO_OWNER",   "NO_WAKE",        "BAD_CALL"};
-
-	return static_cast<size_t>(kind) < sizeof names / sizeof *names ? names[kind] : "?";
-}
-
 inline void PrintTo(enum tether_kind kind, std::ostream *out)
 {
-	*out << kind_name(kind);
+	*out << tether_kind_name(kind);
 }
 
 inline void PrintTo(enum tether_dropped dropped, std::ostream *out)

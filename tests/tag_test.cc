@@ -192,7 +192,7 @@ TEST_F(Tag, TypeMayGiveItsDestructorAContext)
 	static std::vector<std::pair<int, void *>> ended;
 	static int pool;
 	static const tether_type pooled_type = TETHER_TYPE_AT(
-		"Pooled", offsetof(Pooled, tether), nullptr,
+		"Pooled", sizeof(Pooled), offsetof(Pooled, tether), nullptr,
 		[](void *object, void *context) { ended.emplace_back(static_cast<Pooled *>(object)->number, context); }, &pool, nullptr,
 		TETHER_LEAK, TETHER_LEVEL_DEFAULT);
 	Pooled pooled = {17, {0, 0, 0, 0}};
@@ -239,8 +239,8 @@ TEST_F(Tag, MayLieInACxxClass)
 
 	offset = static_cast<size_t>(reinterpret_cast<char *>(&object->tether) - reinterpret_cast<char *>(object));
 	static const tether_type derived_type = TETHER_TYPE_AT(
-		"Derived", offset, [](void *derived) { delete static_cast<Derived *>(derived); }, nullptr, nullptr, nullptr, TETHER_LEAK,
-		TETHER_WARN);
+		"Derived", sizeof(Derived), offset, [](void *derived) { delete static_cast<Derived *>(derived); }, nullptr, nullptr,
+		nullptr, TETHER_LEAK, TETHER_WARN);
 	type = &derived_type;
 	tether_bind(&object->tether, type);
 	elsewhere([&] { EXPECT_EQ(tether_drop(&object->tether), TETHER_QUEUED); });

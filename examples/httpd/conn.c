@@ -5,8 +5,10 @@
  *        any of them --peer gone, time is up, loop stops--> closed --the last reference--> destroyed
  *
  * A function that may close the connection does so as its last act, as closing may destroy it. */
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -28,6 +30,19 @@ void conn_destroy(void *object)
 
 static const struct tether_type conn_type = TETHER_TYPE(struct conn, tether, conn_destroy);
 
+/* Reports call a connection by its peer. */
+static void conn_label(struct conn *c)
+{
+	struct sockaddr_in peer;
+	char address[INET_ADDRSTRLEN], label[sizeof address + 8];
+
+	if (getpeername(c->fd, (struct sockaddr *)&peer, &(socklen_t){sizeof peer}) != 0 ||
+	    !inet_ntop(AF_INET, &peer.sin_addr, address, sizeof address))
+		return;
+	snprintf(label, sizeof label, "%s:%d", address, ntohs(peer.sin_port));
+	(void)tether_set_label(&c->tether, label); /* without room it has none */
+}
+
 /* Takes the descriptor over. NULL: out of memory, and it is closed. */
 struct conn *conn_create(struct loop *loop, int fd)
 {
@@ -43,6 +58,8 @@ struct conn *conn_create(struct loop *loop, int fd)
 	atomic_init(&c->refs, 1);
 	c->loop = loop;
 	c->fd = fd;
+	if (TETHER_CHECKS)
+		conn_label(c);
 	c->watched = event.events;
 	list_init(&c->link);
 	http_init(&c->parser, c);

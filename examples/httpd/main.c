@@ -9,6 +9,12 @@
 
 struct loop loops[LOOPS_MAX];
 
+/* What tether is to remember: in a debug build, the whole story of each object. TETHER_OPTIONS comes after. */
+const char *tether_default_options(void)
+{
+	return TETHER_CHECKS ? "bind_stacks=fast:history=1" : "";
+}
+
 /* 0 or -errno. */
 static int server_start(int *port)
 {

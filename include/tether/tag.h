@@ -17,6 +17,7 @@
 #define TETHER_TAG_H
 
 #include <tether/base.h>
+#include <tether/role.h>
 
 TETHER_BEGIN_
 
@@ -25,7 +26,7 @@ TETHER_BEGIN_
 struct tether {
 	uint64_t owner_; /* who passes the check; atomic */
 	uint64_t state_; /* type pointer, state, magic; atomic, every transition is one CAS on it */
-	uint64_t next_;  /* once dropped: the next node of the inbox */
+	uint64_t next_;  /* while it lives: where and when it was bound; once dropped: the next node of the inbox */
 	uint64_t hint_;  /* once dropped: room for a prefetch hint */
 };
 
@@ -51,7 +52,8 @@ enum tether_level {
 struct tether_type {
 	uint64_t magic_;                                   /* private */
 	const char *name;                                  /* shown in reports */
-	size_t offset;                                     /* of the tag in the object, bytes */
+	uint32_t size;                                     /* of the object, bytes; shown in reports, 0: not known */
+	uint32_t offset;                                   /* of the tag in the object, bytes */
 	void (*destroy)(void *object);                     /* NULL: destroy_with is called */
 	void (*destroy_with)(void *object, void *context); /* NULL: nothing to destroy */
 	void *context;                                     /* for destroy_with */
@@ -70,12 +72,12 @@ struct tether_type {
  * that want a context (destroy is NULL then). */
 #define TETHER_TYPE(object, member, destroy) TETHER_TYPE_POLICY(object, member, destroy, TETHER_LEAK, TETHER_LEVEL_DEFAULT)
 #define TETHER_TYPE_POLICY(object, member, destroy, orphan, level) \
-	TETHER_TYPE_AT(#object, offsetof(object, member), destroy, NULL, NULL, NULL, orphan, level)
+	TETHER_TYPE_AT(#object, sizeof(object), offsetof(object, member), destroy, NULL, NULL, NULL, orphan, level)
 #define TETHER_TYPE_HEIR(object, member, destroy, heir, level) \
-	TETHER_TYPE_AT(#object, offsetof(object, member), destroy, NULL, NULL, heir, TETHER_HEIR, level)
-#define TETHER_TYPE_AT(name, offset, destroy, destroy_with, context, heir, orphan, level) \
+	TETHER_TYPE_AT(#object, sizeof(object), offsetof(object, member), destroy, NULL, NULL, heir, TETHER_HEIR, level)
+#define TETHER_TYPE_AT(name, size, offset, destroy, destroy_with, context, heir, orphan, level) \
 	{ \
-		TETHER_TYPE_MAGIC_, name, offset, destroy, destroy_with, context, heir, orphan, level \
+		TETHER_TYPE_MAGIC_, name, (uint32_t)(size), (uint32_t)(offset), destroy, destroy_with, context, heir, orphan, level \
 	}
 
 /* state_: bits 0-3 the state, 4-5 flags, 6-47 the type's address, 48-55 the magic, 56-63 the address's
@@ -144,14 +146,18 @@ TETHER_INLINE_ bool tether_is_mine(const struct tether *tag)
 
 /** TETHER_CHECK(tag): report it if the object is not the calling thread's. A statement. With checks
  * off its argument is type-checked and not evaluated, and it compiles to nothing.
+ * TETHER_CHECK(tag, role): that, and clang's -Wthread-safety takes the role (see role.h) as checked, in every build.
  * TETHER_ENSURE(tag): the same in every build, as an expression: false, reported, if it is not mine.
  * Any thread, signal handlers too where the thread has an owner. Wait-free while it holds; a report
  * writes to standard error. Never changes who owns the object. */
+#define TETHER_CHECK(...) TETHER_THIRD_(__VA_ARGS__, TETHER_CHECK_ROLE_, TETHER_CHECK_TAG_, none)(__VA_ARGS__)
 #if TETHER_CHECKS
-#define TETHER_CHECK(tag) tether_check_((tag), __FILE__, __LINE__, __func__)
+#define TETHER_CHECK_TAG_(tag) tether_check_((tag), __FILE__, __LINE__, __func__)
 #else
-#define TETHER_CHECK(tag) ((void)sizeof(tether_matches_(tag)))
+#define TETHER_CHECK_TAG_(tag) ((void)sizeof(tether_matches_(tag)))
 #endif
+#define TETHER_CHECK_ROLE_(tag, role) (TETHER_CHECK_TAG_(tag), TETHER_ASSUME(role))
+#define TETHER_THIRD_(first, second, third, ...) third
 #define TETHER_ENSURE(tag) tether_ensure_((tag), __FILE__, __LINE__, __func__)
 
 TETHER_END_

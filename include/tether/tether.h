@@ -1,4 +1,4 @@
-/* tether.h - everything: owners, tags, checks, drops, loops, reports.
+/* tether.h - everything: owners, tags, checks, drops, loops, reports, options.
  * SPDX-License-Identifier: MIT */
 #ifndef TETHER_TETHER_H
 #define TETHER_TETHER_H
@@ -6,6 +6,7 @@
 #include <tether/base.h>
 #include <tether/drop.h>
 #include <tether/loop.h>
+#include <tether/options.h>
 #include <tether/owner.h>
 #include <tether/report.h>
 #include <tether/tag.h>

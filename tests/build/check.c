@@ -1,8 +1,11 @@
-/* check.c - functions whose code is compared with and without a check: -DCHECK says what they begin with.
+/* check.c - functions whose code is compared with and without a check: -DCHECK and -DCHECK_ROLE say what they begin with.
  * SPDX-License-Identifier: MIT */
 #include <tether/tag.h>
 
-#ifdef CHECK
+#if defined(CHECK_ROLE)
+TETHER_ROLE(conn_role);
+#define BEGIN(c) TETHER_CHECK(&(c)->tether, conn_role)
+#elif defined(CHECK)
 #define BEGIN(c) TETHER_CHECK(&(c)->tether)
 #else
 #define BEGIN(c) ((void)0)

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-# off.py - with checks off, object code is what it is without TETHER_CHECK, byte for byte.
+# off.py - with checks off, object code is what it is without TETHER_CHECK, byte for byte; a role never makes any.
 # SPDX-License-Identifier: MIT
 import pathlib
 import sys
@@ -24,8 +24,11 @@ with tempfile.TemporaryDirectory() as name:
         for level in ("-O0", "-O2"):
             without = code(directory, compiler, level)
             for off in ("-DTETHER_CHECKS=0", "-DNDEBUG"):
-                same = code(directory, compiler, f"{level} -DCHECK {off}") == without
-                tap.ok(same, f"{compiler} {level} {off}: the same object code as without the macro")
-            differs = code(directory, compiler, f"{level} -DCHECK -DTETHER_CHECKS=1") != without
-            tap.ok(differs, f"{compiler} {level} -DTETHER_CHECKS=1: other object code")
+                for form in ("-DCHECK", "-DCHECK_ROLE"):
+                    same = code(directory, compiler, f"{level} {form} {off}") == without
+                    tap.ok(same, f"{compiler} {level} {form} {off}: the same object code as without the macro")
+            checked = code(directory, compiler, f"{level} -DCHECK -DTETHER_CHECKS=1")
+            tap.ok(checked != without, f"{compiler} {level} -DTETHER_CHECKS=1: other object code")
+            role = code(directory, compiler, f"{level} -DCHECK_ROLE -DTETHER_CHECKS=1")
+            tap.ok(role == checked, f"{compiler} {level} -DTETHER_CHECKS=1: the same with a role")
 tap.done()

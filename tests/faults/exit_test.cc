@@ -121,7 +121,7 @@ TEST(ExitOf, AProcessSaysWhatWasLeakedAndReported)
 	});
 
 	EXPECT_TRUE(child.exited_with(0));
-	EXPECT_NE(child.err.find("at exit: 2 reports (4 more not printed), 1 leaked, 0 pending"), std::string::npos) << child.err;
+	EXPECT_NE(child.err.find("at exit: 2 reports, 4 repeats, 0 suppressed, 1 leaked, 0 pending"), std::string::npos) << child.err;
 }
 
 TEST(ExitOf, AProcessFromAnotherThreadDrainsThatThread)

@@ -1,0 +1,30 @@
+/* options.h - what the library is told from outside: TETHER_OPTIONS, the program's defaults, calls.
+ * SPDX-License-Identifier: MIT
+ *
+ *     TETHER_OPTIONS="history=1:bind_stacks=fast:log_path='/var/log/tether.%p'" ./server
+ *
+ * Later ones win: the library's defaults, tether_default_options(), the environment variable (not in
+ * a program with raised privileges), tether_set_option(). docs/options.md and the option help=1 list them.
+ *
+ * Fork: the child inherits them; a log whose name contains %p starts anew. Signal handlers: none of
+ * these functions. */
+#ifndef TETHER_OPTIONS_H
+#define TETHER_OPTIONS_H
+
+#include <tether/base.h>
+
+TETHER_BEGIN_
+
+/** Yours to define, in the executable: options as in TETHER_OPTIONS, in a string that stays. Called once,
+ * at the first use of the library. */
+const char *tether_default_options(void) __attribute__((weak, visibility("default")));
+
+/** Set one option: tether_set_option("history", "1").
+ * Any thread. Takes a lock; may allocate, open files and write a warning to standard error.
+ * 0. -EINVAL: no such option, or not a value for it. Else what opening the file said: -ENOENT, -EACCES,
+ * ... A warning names what is wrong, and the nearest good one; the option then keeps its value. */
+TETHER_API int tether_set_option(const char *name, const char *value);
+
+TETHER_END_
+
+#endif

@@ -1,0 +1,183 @@
+/* describe.c - one object in a line, and all owners in a table: for logs, and for people with a debugger.
+ * SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "report.h"
+#include "sink.h"
+#include "symbol.h"
+
+#define DUMP_BYTES (64 << 10)
+
+static const char *state_name(enum tetheri_state state)
+{
+	static const char *const names[] = {[TETHERI_ZERO] = "never bound",
+	                                    [TETHERI_UNBOUND] = "nobody's",
+	                                    [TETHERI_BOUND] = "bound",
+	                                    [TETHERI_MOVING] = "changing its owner",
+	                                    [TETHERI_MOVING_DROPPED] = "dropped while it changed its owner",
+	                                    [TETHERI_LENT] = "lent",
+	                                    [TETHERI_SHARED] = "shared",
+	                                    [TETHERI_DROPPED] = "dropped",
+	                                    [TETHERI_DEAD] = "destroyed"};
+
+	return names[state];
+}
+
+static void put_who(struct tetheri_text *text, tether_owner_t id)
+{
+	struct tetheri_who who;
+
+	tetheri_owner_describe(id, &who);
+	tetheri_put_owner(text, who.number, who.name);
+	if (who.number && !who.alive)
+		tetheri_put(text, ", exited");
+}
+
+static void put_where(struct tetheri_text *text, const struct tether *tag, struct tetheri_scratch *scratch)
+{
+	struct tetheri_stack *stack = tetheri_scratch_take(scratch, sizeof *stack);
+	struct tether_frame frame;
+	uint64_t ago_ns = UINT64_MAX;
+
+	if (!stack || !tetheri_origin_read(tetheri_tag_origin(tag), stack, &ago_ns) || stack->depth == 0 ||
+	    tetheri_symbol_frames(stack->pc[0], &frame, 1, scratch) == 0)
+		return;
+	tetheri_put(text, ", bound ");
+	if (ago_ns != UINT64_MAX) {
+		tetheri_put_age(text, ago_ns);
+		tetheri_put(text, " ago ");
+	}
+	tetheri_put(text, "in %s", frame.function ? frame.function : "??");
+	if (frame.file)
+		tetheri_put(text, " %s:%d", frame.file, frame.line);
+}
+
+static void put_tag(struct tetheri_text *text, const struct tether *tag, struct tetheri_scratch *scratch)
+{
+	/* Acquire: as in tetheri_report_tag. */
+	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
+	struct tetheri_side *side = scratch ? tetheri_scratch_take(scratch, sizeof *side) : NULL;
+
+	if (word == 0) {
+		tetheri_put(text, "%p: never bound", (const void *)tag);
+		return;
+	}
+	if (!tetheri_word_is_tag(tag, word)) {
+		tetheri_put(text, "%p: not a tag, or overwritten", (const void *)tag);
+		return;
+	}
+	const struct tether_type *type = tetheri_word_type(word);
+	tetheri_put(text, "%.200s %p", type->name, (const void *)((const char *)tag - type->offset));
+	if ((word & TETHERI_LABELLED) && side && tetheri_side_read(tag, side) && side->label[0])
+		tetheri_put(text, " \"%s\"", side->label);
+	tetheri_put(text, ": %s", state_name(tetheri_word_state(word)));
+	if (tetheri_tag_home(tag)) {
+		tetheri_put(text, ", of ");
+		put_who(text, tetheri_tag_home(tag));
+	}
+	if (scratch)
+		put_where(text, tag, scratch);
+}
+
+size_t tether_describe(const struct tether *tag, char *buffer, size_t size)
+{
+	struct tetheri_text text = {.bytes = buffer, .size = size};
+	struct tetheri_scratch *scratch = tetheri_scratch_get();
+	int saved_errno = errno;
+
+	if (size > 0)
+		buffer[0] = '\0';
+	if (tag)
+		put_tag(&text, tag, scratch);
+	else
+		tetheri_put(&text, "no object");
+	if (scratch)
+		tetheri_scratch_put(scratch);
+	errno = saved_errno;
+	return text.used;
+}
+
+/* ---- All owners ------------------------------------------------------------------------------ */
+
+static void put_slot(struct tetheri_text *text, const struct tetheri_slot *slot)
+{
+	uint64_t drained = atomic_load_explicit(&slot->drained, memory_order_relaxed);
+	uint64_t now = tetheri_now_coarse();
+	bool is_open = tetheri_slot_is_open(slot);
+	uint64_t pending = tetheri_stats_pending(slot);
+
+	if (!is_open && pending == 0)
+		return;
+	tetheri_put(text, "  ");
+	put_who(text, atomic_load_explicit(&slot->id, memory_order_relaxed));
+	tetheri_put(text, ", tid %d: %llu pending, ", atomic_load_explicit(&slot->tid, memory_order_relaxed),
+	            (unsigned long long)pending);
+	if (drained) {
+		tetheri_put(text, "drained ");
+		tetheri_put_age(text, now > drained ? now - drained : 0);
+		tetheri_put(text, " ago, ");
+	} else {
+		tetheri_put(text, "never drained, ");
+	}
+	tetheri_story_doing(slot, text);
+	tetheri_put(text, "\n");
+}
+
+void tether_dump(void)
+{
+	struct tetheri_scratch *scratch = tetheri_scratch_get();
+	struct tetheri_text text = {.bytes = scratch ? tetheri_scratch_take(scratch, DUMP_BYTES) : NULL, .size = DUMP_BYTES};
+	uint32_t size = tetheri_table_size();
+	int saved_errno = errno, cancel_state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	if (text.bytes) {
+		tetheri_put(&text, "==%d== tether: owners:\n", (int)getpid());
+		for (uint32_t i = 0; i < size; i++) {
+			put_slot(&text, tetheri_table_at(i));
+			/* Written in pieces: there may be any number. */
+			if (text.used + 1024 < text.size)
+				continue;
+			tetheri_sink_write(text.bytes, tetheri_text_length(&text));
+			text.used = 0;
+		}
+		tetheri_sink_write(text.bytes, tetheri_text_length(&text));
+	}
+	if (scratch)
+		tetheri_scratch_put(scratch);
+	pthread_setcancelstate(cancel_state, NULL);
+	errno = saved_errno;
+}
+
+/* ---- Labels ---------------------------------------------------------------------------------- */
+
+int tether_set_label(struct tether *tag, const char *label)
+{
+	/* Acquire: pairs with the release of the transition that left this state. */
+	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
+	char clean[TETHERI_LABEL_BYTES + 4]; /* a whole character more, so that side.c knows where it may cut */
+
+	for (;;) {
+		enum tetheri_state state = tetheri_word_state(word);
+		bool is_live = state == TETHERI_UNBOUND || (state == TETHERI_BOUND && tether_is_mine(tag));
+		if (!is_live || !tetheri_word_is_tag(tag, word)) {
+			enum tether_kind kind = tetheri_tag_verdict(tag, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED), word);
+			tetheri_report_tag(kind, "set_label", tag, TETHERI_CALLER);
+			return -EINVAL;
+		}
+		/* Before the label is there: who drops the object from now on ends its entry. */
+		if (__atomic_compare_exchange_n(&tag->state_, &word, word | TETHERI_LABELLED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			break;
+	}
+	if (!label)
+		return tetheri_side_set_label(tag, NULL);
+	/* What a label says may come from a stranger: it must not write lines of its own into a log. */
+	size_t length = strnlen(label, sizeof clean - 1);
+	for (size_t i = 0; i < length; i++)
+		clean[i] = (unsigned char)label[i] < 0x20 || label[i] == 0x7f ? '?' : label[i];
+	clean[length] = '\0';
+	return tetheri_side_set_label(tag, clean);
+}

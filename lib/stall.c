@@ -1,0 +1,60 @@
+/* stall.c - an owner that does not drain: told by the threads that send to it, once per episode.
+ * SPDX-License-Identifier: MIT
+ *
+ * An episode begins with the push that finds the inbox empty, which notes the time in `since`, and ends when
+ * the owner takes what is there, before which it notes the time in `drained`:
+ *
+ *     push (EMPTY or ARMED) --> since = now      push (1, 2, 4, 8, ... pending) --> older than stall_ms?  --> told
+ *     drain                 --> drained = now                                       more than queue_warn? --> told
+ *
+ * There is no watchdog thread, so an owner to which nobody sends any more is not told of; neither does it
+ * grow. To look at the clock only when the number of nodes doubles keeps the cost of a push what it was.
+ *
+ * Invariant: bit 0 of `since` is set by one sender, by CAS: it tells. A new episode clears it.
+ * Invariant: a `since` that is older than `drained` belongs to an episode that has ended, and whose
+ *   successor has not noted its time yet: it says nothing. */
+#include "internal.h"
+#include "probe.h"
+
+#define TOLD UINT64_C(1)
+#define NS_PER_MS UINT64_C(1000000)
+
+static bool is_power_of_two(uint64_t n)
+{
+	return (n & (n - 1)) == 0;
+}
+
+static TETHER_COLD_ void tell(struct tetheri_slot *slot, uint64_t since)
+{
+	struct tetheri_event event = {.kind = TETHER_STALLED, .operation = "drop", .address = TETHERI_CALLER};
+
+	/* Relaxed: it is only decided who tells. */
+	if ((since & TOLD) ||
+	    !atomic_compare_exchange_strong_explicit(&slot->since, &since, since | TOLD, memory_order_relaxed, memory_order_relaxed))
+		return;
+	event.owner = atomic_load_explicit(&slot->id, memory_order_relaxed);
+	TETHERI_PROBE_STALL(event.owner, tetheri_inbox_depth(slot));
+	tetheri_report(&event);
+}
+
+/* Relaxed, all: these are times, compared with limits of seconds. */
+void tetheri_stall_look(struct tetheri_slot *slot, uint64_t pending)
+{
+	uint64_t limit = (uint64_t)tetheri_option(queue_warn);
+	uint64_t stall_ns = (uint64_t)tetheri_option(stall_ms) * NS_PER_MS;
+
+	if (pending == 1) {
+		atomic_store_explicit(&slot->since, tetheri_now_coarse() & ~TOLD, memory_order_relaxed);
+		return;
+	}
+	bool is_long = limit > 0 && pending > limit && (pending == limit + 1 || is_power_of_two(pending));
+	if (!is_long && !is_power_of_two(pending))
+		return;
+	uint64_t since = atomic_load_explicit(&slot->since, memory_order_relaxed);
+	uint64_t drained = atomic_load_explicit(&slot->drained, memory_order_relaxed);
+	uint64_t now = tetheri_now_coarse();
+	bool is_old = stall_ns > 0 && (since | TOLD) >= drained && now > since && now - since > stall_ns;
+	/* Who sends to itself, from its own handlers, knows. */
+	if ((is_long || is_old) && slot != tetheri_thread.slot)
+		tell(slot, since);
+}

@@ -1,0 +1,203 @@
+/* words.c - what reports say: the name, the verdict and the advice of each kind of violation.
+ * SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "report.h"
+
+#define LINE_BYTES 512
+
+static const struct tetheri_words table[] = {
+	[TETHER_WRONG_THREAD] = {"wrong-thread-use", "wrong-thread use", "used",
+                             "use it on its owner only: tether_post() a message there, or tether_drop() it to release it"},
+	[TETHER_UNCLAIMED] = {"unclaimed-use", "use of what nobody owns", "used",
+                          "call tether_claim() where a thread takes the object over"},
+	[TETHER_IN_TRANSIT] = {"in-transit-use", "use while its owner changes", "used", "wait until it has arrived"},
+	[TETHER_USE_AFTER_DROP] = {"use-after-drop", "use after drop", "used",
+                               "do not touch an object after tether_drop(), whatever it returned"},
+	[TETHER_DOUBLE_DROP] = {"double-drop", "double drop", "dropped again",
+                            "two places think that they hold the last reference: drop it once"},
+	[TETHER_NEVER_BOUND] = {"never-bound", "use of what was never bound", "used", "call tether_bind() when the object is made"},
+	[TETHER_OVERWRITTEN] = {"overwritten", "not a tag, or overwritten", "used",
+                            "look for a write past the end of a neighbour, or a use after free"},
+	[TETHER_OTHER_COPY] = {"other-copy", "bound by another copy of tether", "used",
+                           "link one shared libtether instead of a static copy in each module"},
+	[TETHER_LEAKED] = {"leaked", "leak: its owner has gone", "dropped",
+                       "end the owner after its objects, or give the type the policy TETHER_ANYWHERE or TETHER_HEIR"},
+	[TETHER_DOUBLE_POST] = {"double-post", "message posted twice", "posted",
+                            "post a message again only after its function was called"},
+	[TETHER_BAD_OWNER] = {"bad-owner", "no such owner", "named", "pass a number that tether_self() returned in this process"},
+	[TETHER_BAD_TYPE] = {"bad-type", "no type", "bound",
+                         "define the type as a static struct tether_type with a TETHER_TYPE macro"},
+	[TETHER_NO_OWNER] = {"no-owner", "no owner can be made for this thread", "called",
+                         "memory, owner slots or pthread keys have run out; its objects stay unbound"},
+	[TETHER_NO_WAKE] = {"no-wake", "no descriptor for the inbox", "called",
+                        "descriptors have run out: call tether_drain() on each turn of the loop, with a timeout"},
+	[TETHER_BAD_CALL] = {"bad-call", "called where it may not be", "called", "do not call it from a destructor or a message"},
+	[TETHER_WRONG_THREAD_DROP] = {"wrong-thread-drop", "wrong-thread drop", "destroyed",
+                                  "call tether_drop() instead of its destructor: it is then destroyed on its owner"},
+	[TETHER_STALLED] = {"stalled-owner", "stalled owner", "sent to",
+                        "let it call tether_drain() on each turn of its loop, and do nothing there that blocks"},
+};
+#define KINDS (sizeof table / sizeof *table)
+
+const struct tetheri_words *tetheri_words(enum tether_kind kind)
+{
+	static const struct tetheri_words unknown = {"unknown", "unknown", "used", "look at the documentation of a newer version"};
+
+	return (size_t)kind < KINDS ? &table[kind] : &unknown;
+}
+
+const char *tether_kind_name(enum tether_kind kind)
+{
+	return tetheri_words(kind)->name;
+}
+
+const char *tetheri_level_name(enum tether_level level)
+{
+	static const char *const names[] = {"default", "count", "once", "warn", "abort"};
+
+	return (size_t)level < sizeof names / sizeof *names ? names[level] : "unknown";
+}
+
+const char *tetheri_event_name(enum tether_event_kind kind)
+{
+	static const char *const names[] = {"nothing", "bound",    "prepared", "claimed", "unbound",   "handed off",
+	                                    "lent",    "returned", "shared",   "dropped", "destroyed", "ended"};
+
+	return (size_t)kind < sizeof names / sizeof *names ? names[kind] : "unknown";
+}
+
+/* As C programmers call it aloud. */
+const char *tetheri_type_word(const char *name)
+{
+	if (!name)
+		return "object";
+	return strncmp(name, "struct ", 7) == 0 ? name + 7 : name;
+}
+
+void tetheri_put_owner(struct tetheri_text *text, uint64_t number, const char *name)
+{
+	if (number)
+		tetheri_put(text, "'%s' (owner #%llu)", name ? name : "?", (unsigned long long)number);
+	else
+		tetheri_put(text, "one that is not known any more");
+}
+
+const struct tether_frame *tetheri_blamed(const struct tether_report *report)
+{
+	for (size_t i = 0; i < report->at.count; i++)
+		if (report->at.frames[i].file && report->at.frames[i].line > 0)
+			return &report->at.frames[i];
+	return NULL;
+}
+
+/* ---- One line each --------------------------------------------------------------------------- */
+
+static bool is_gone(enum tether_kind kind)
+{
+	return kind == TETHER_USE_AFTER_DROP || kind == TETHER_DOUBLE_DROP || kind == TETHER_LEAKED;
+}
+
+static const char *caller_word(const struct tether_report *report)
+{
+	return report->caller_name ? report->caller_name : "a thread without an owner";
+}
+
+static void put_object(struct tetheri_text *text, const struct tether_report *report)
+{
+	tetheri_put(text, "%.200s ", tetheri_type_word(report->type));
+	if (report->label)
+		tetheri_put(text, "\"%s\"", report->label);
+	else
+		tetheri_put(text, "%p", report->object);
+}
+
+static void put_belongs(struct tetheri_text *text, const struct tether_report *report)
+{
+	const char *belongs = is_gone(report->kind) ? "belonged" : "belongs";
+
+	if (report->owner == 0)
+		tetheri_put(text, " %s to nobody", belongs);
+	else if (report->owner_number)
+		tetheri_put(text, " %s to '%s'", belongs, report->owner_name);
+	else if (report->kind == TETHER_OTHER_COPY || report->kind == TETHER_OVERWRITTEN)
+		tetheri_put(text, " belongs to 0x%llx, a number that was not given out here", (unsigned long long)report->owner);
+	else
+		tetheri_put(text, " %s to an owner that exited long ago", belongs);
+}
+
+static void put_verdict(struct tetheri_text *text, const struct tether_report *report)
+{
+	const struct tetheri_words *words = tetheri_words(report->kind);
+
+	tetheri_put(text, "%s", words->title);
+	if (report->object) {
+		tetheri_put(text, ": ");
+		put_object(text, report);
+		put_belongs(text, report);
+		tetheri_put(text, ", %s on '%s'", words->done, caller_word(report));
+	} else if (report->kind == TETHER_STALLED) {
+		tetheri_put(text, ": '%s' does not drain, %llu pending", report->owner_name ? report->owner_name : "?",
+		            (unsigned long long)report->owner_pending);
+	} else {
+		tetheri_put(text, ": %s on '%s'", report->operation, caller_word(report));
+	}
+}
+
+static void put_advice(struct tetheri_text *text, const struct tether_report *report, const char *destructor)
+{
+	if (report->kind == TETHER_WRONG_THREAD_DROP && destructor)
+		tetheri_put(text, "call tether_drop() on it instead of %s(): it is then destroyed on '%s'", destructor,
+		            report->owner_name ? report->owner_name : "its owner");
+	else if (report->kind == TETHER_STALLED && report->owner_drained_ns == UINT64_MAX)
+		tetheri_put(text, "it has never drained: have its loop watch tether_fd() and call tether_drain()");
+	else
+		tetheri_put(text, "%s", tetheri_words(report->kind)->advice);
+}
+
+static void put_summary(struct tetheri_text *text, const struct tether_report *report)
+{
+	const struct tether_frame *blamed = tetheri_blamed(report);
+
+	tetheri_put(text, "%s", tetheri_words(report->kind)->title);
+	if (blamed)
+		tetheri_put(text, " %s:%d in %s", blamed->file, blamed->line, blamed->function ? blamed->function : "??");
+	else if (report->at.count > 0 && report->at.frames[0].module)
+		tetheri_put(text, " %s+0x%llx", report->at.frames[0].module, (unsigned long long)report->at.frames[0].offset);
+	if (report->object)
+		tetheri_put(text, " (%.200s: %s -> %s)", tetheri_type_word(report->type),
+		            report->owner_name ? report->owner_name : "nobody", caller_word(report));
+}
+
+static void put_suppression(struct tetheri_text *text, const struct tether_report *report)
+{
+	const struct tether_frame *blamed = tetheri_blamed(report);
+	const char *what = blamed ? blamed->function : NULL;
+
+	if (!what && report->type)
+		what = report->type;
+	tetheri_put(text, "%s:%s", tetheri_words(report->kind)->name, what ? what : "*");
+}
+
+static const char *line_of(struct tetheri_scratch *scratch, void (*put)(struct tetheri_text *, const struct tether_report *),
+                           const struct tether_report *report)
+{
+	struct tetheri_text text = {.bytes = tetheri_scratch_take(scratch, LINE_BYTES), .size = LINE_BYTES};
+
+	if (!text.bytes)
+		return "";
+	put(&text, report);
+	return text.bytes;
+}
+
+void tetheri_words_fill(struct tether_report *report, const char *destructor, struct tetheri_scratch *scratch)
+{
+	struct tetheri_text advice = {.bytes = tetheri_scratch_take(scratch, LINE_BYTES), .size = LINE_BYTES};
+
+	if (advice.bytes)
+		put_advice(&advice, report, destructor);
+	report->advice = advice.bytes ? advice.bytes : tetheri_words(report->kind)->advice;
+	report->verdict = line_of(scratch, put_verdict, report);
+	report->summary = line_of(scratch, put_summary, report);
+	report->suppression = line_of(scratch, put_suppression, report);
+}

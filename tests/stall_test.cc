@@ -1,0 +1,185 @@
+/* stall_test.cc - an owner that does not drain is told of: once per episode, by who sends to it.
+ * SPDX-License-Identifier: MIT */
+#include "support.h"
+
+#include <deque>
+
+namespace
+{
+
+const std::chrono::milliseconds stall(30), longer(80); /* the kernel's coarse clock ticks every 4 ms */
+
+class Stall : public Quiet
+{
+protected:
+	void SetUp() override
+	{
+		Quiet::SetUp();
+		ASSERT_EQ(tether_set_option("stall_ms", std::to_string(stall.count()).c_str()), 0);
+		home.run([] { tether_self_set_name("the home"); });
+	}
+	void TearDown() override
+	{
+		home.run([] { tether_drain(0); });
+		EXPECT_EQ(tether_set_option("stall_ms", "10000"), 0);
+		EXPECT_EQ(tether_set_option("queue_warn", "0"), 0);
+		Quiet::TearDown();
+	}
+
+	/* Objects of the home that are dropped here. */
+	void drop(size_t count)
+	{
+		size_t first = things.size();
+
+		for (size_t i = 0; i < count; i++)
+			things.emplace_back();
+		home.run([&] {
+			for (size_t i = first; i < things.size(); i++)
+				tether_bind(&things[i].tether, &thing_type);
+		});
+		for (size_t i = first; i < things.size(); i++)
+			EXPECT_EQ(tether_drop(&things[i].tether), TETHER_QUEUED);
+	}
+
+	Caught take_one()
+	{
+		std::vector<Caught> caught = reports.take();
+
+		EXPECT_EQ(caught.size(), 1U);
+		caught.resize(1);
+		return caught[0];
+	}
+
+	std::deque<Thing> things;
+	Thread home;
+};
+
+TEST_F(Stall, IsToldOnceByWhoSends)
+{
+	drop(3);
+	EXPECT_EQ(reports.take_kinds(), Kinds{}) << "nothing is old yet";
+	std::this_thread::sleep_for(longer);
+	drop(30);
+
+	Caught caught = take_one();
+
+	EXPECT_EQ(caught.report.kind, TETHER_STALLED);
+	EXPECT_EQ(caught.report.owner, home.owner());
+	EXPECT_EQ(caught.owner_name, "the home");
+	EXPECT_TRUE(caught.report.owner_is_alive);
+	EXPECT_EQ(caught.report.caller, tether_self());
+	EXPECT_GE(caught.report.owner_pending, 4U);
+	EXPECT_EQ(caught.report.owner_drained_ns, UINT64_MAX) << "it never has";
+	EXPECT_EQ(caught.report.object, nullptr);
+	EXPECT_NE(caught.text.find("'the home'"), std::string::npos) << caught.text;
+	EXPECT_NE(caught.text.find("never drained"), std::string::npos) << caught.text;
+	EXPECT_NE(caught.advice.find("it has never drained"), std::string::npos) << caught.advice;
+}
+
+TEST_F(Stall, IsToldAgainInItsNextEpisode)
+{
+	for (int episode = 0; episode < 3; episode++) {
+		drop(1);
+		std::this_thread::sleep_for(longer);
+		drop(100);
+		EXPECT_EQ(reports.take_kinds(), Kinds{TETHER_STALLED});
+		drop(200);
+		EXPECT_EQ(reports.take_kinds(), Kinds{});
+		home.run([] { EXPECT_EQ(tether_drain(0), 301U); });
+	}
+}
+
+TEST_F(Stall, SaysWhatTheOwnerIsDoing)
+{
+	std::atomic<bool> is_in{false}, may_go{false};
+	Thing slow([&] {
+		is_in = true;
+		while (!may_go)
+			sched_yield();
+	});
+	Thing next[2];
+	std::thread owner([&] {
+		tether_bind(&slow.tether, &thing_type);
+		for (Thing &thing : next)
+			tether_bind(&thing.tether, &thing_type);
+		tether_drain(0);
+		tether_drop(&slow.tether);
+	});
+
+	while (!is_in)
+		sched_yield();
+	EXPECT_EQ(tether_drop(&next[0].tether), TETHER_QUEUED);
+	std::this_thread::sleep_for(longer);
+	EXPECT_EQ(tether_drop(&next[1].tether), TETHER_QUEUED);
+	may_go = true;
+	owner.join();
+
+	Caught caught = take_one();
+
+	EXPECT_EQ(caught.doing, "is destroying a Thing");
+	EXPECT_GE(caught.report.owner_drained_ns, static_cast<uint64_t>(std::chrono::nanoseconds(stall).count()));
+	EXPECT_LT(caught.report.owner_drained_ns, UINT64_C(3600000000000));
+}
+
+TEST_F(Stall, IsNotToldOfAnOwnerThatDrains)
+{
+	for (int turn = 0; turn < 20; turn++) {
+		drop(5);
+		std::this_thread::sleep_for(stall / 10);
+		home.run([] { EXPECT_EQ(tether_drain(0), 5U); });
+	}
+	/* Nor of one to which nothing was sent for long: what is pending is new. */
+	std::this_thread::sleep_for(longer);
+	drop(5);
+}
+
+TEST_F(Stall, IsNotToldOfWhatAnOwnerSendsToItself)
+{
+	home.run([&] {
+		Thing thing[8];
+
+		for (Thing &one : thing)
+			tether_bind(&one.tether, &thing_type);
+		EXPECT_EQ(tether_drop_later(&thing[0].tether), TETHER_QUEUED);
+		std::this_thread::sleep_for(longer);
+		for (int i = 1; i < 8; i++)
+			EXPECT_EQ(tether_drop_later(&thing[i].tether), TETHER_QUEUED);
+		EXPECT_EQ(tether_drain(0), 8U);
+	});
+}
+
+TEST_F(Stall, QueueThatIsTooLongIsToldAtOnce)
+{
+	ASSERT_EQ(tether_set_option("stall_ms", "0"), 0);
+	ASSERT_EQ(tether_set_option("queue_warn", "100"), 0);
+	drop(100);
+	EXPECT_EQ(reports.take_kinds(), Kinds{});
+	drop(1);
+
+	Caught caught = take_one();
+
+	EXPECT_EQ(caught.report.kind, TETHER_STALLED);
+	EXPECT_EQ(caught.report.owner_pending, 101U);
+	EXPECT_NE(caught.text.find("101 pending"), std::string::npos) << caught.text;
+	drop(1000);
+}
+
+TEST_F(Stall, QueueLongerThanTheHeadCounts)
+{
+	ASSERT_EQ(tether_set_option("stall_ms", "0"), 0);
+	ASSERT_EQ(tether_set_option("queue_warn", "70000"), 0);
+	if (scaled(100) < 100)
+		GTEST_SKIP() << "too slow here";
+	drop(200000);
+	EXPECT_GE(take_one().report.owner_pending, 70001U);
+}
+
+TEST_F(Stall, IsNotLookedForWhenSwitchedOff)
+{
+	ASSERT_EQ(tether_set_option("stall_ms", "0"), 0);
+	drop(1);
+	std::this_thread::sleep_for(longer);
+	drop(100);
+}
+
+} // namespace
