@@ -29,8 +29,10 @@ struct tetheri_symbol_listener {
 };
 /* NULL: it has looked, whether or not it found anything; else why it could not look now. */
 const char *tetheri_symbol_ask(const struct tetheri_module *module, uintptr_t address, struct tetheri_symbol_listener *listener);
-/* Make the first use of a module's symbols. NULL, or why that could not be done now. */
+/* Make the first use of a module's symbols. NULL, or why that could not be done now: tetheri_symbol_busy, if
+ * another thread is at it, or what a signal handler interrupted. */
 const char *tetheri_symbol_read(const struct tetheri_module *module);
+extern const char tetheri_symbol_busy[];
 
 #pragma GCC visibility pop
 

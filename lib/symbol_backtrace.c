@@ -156,7 +156,7 @@ const char *tetheri_symbol_read(const struct tetheri_module *module)
 	if (!atomic_compare_exchange_strong_explicit(&reader, &before, self, memory_order_acquire, memory_order_relaxed) &&
 	    (before == self ||
 	     !atomic_compare_exchange_strong_explicit(&reader, &before, self, memory_order_acquire, memory_order_relaxed)))
-		return "they were being read";
+		return tetheri_symbol_busy;
 	/* libbacktrace opens files, which is a cancellation point. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	if (!find_file(module))
