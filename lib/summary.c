@@ -37,7 +37,7 @@ static void put_never_ended(struct tetheri_text *text)
 	unsigned at = 0;
 
 	while ((type = tetheri_type_never_ended(&at)))
-		tetheri_put(text, "  bound but never dropped: objects of the type %.200s\n", type->name);
+		tetheri_put(text, "  bound but never destroyed: objects of the type %.200s\n", type->name);
 }
 
 static void put_summary(struct tetheri_text *text, const struct tether_counters *total)

@@ -30,7 +30,7 @@
 #define PLACES 8
 #define PLACE_MASK UINT64_C(0xff)
 #define READER (PLACE_MASK + 1)
-#define RETIRE_NAPS 200 /* of 50 us, until readers have left */
+#define RETIRE_NAPS 2000 /* of 50 us, until readers have left; then the set stays mapped until the next one */
 
 struct line {
 	int kind; /* ANY_KIND: all */

@@ -6,11 +6,11 @@
 
 void tetheri_put(struct tetheri_text *text, const char *format, ...)
 {
-	size_t at = text->used < text->size ? text->used : text->size;
+	bool has_room = text->used < text->size;
 	va_list arguments;
 
 	va_start(arguments, format);
-	int wanted = vsnprintf(text->bytes + at, text->size - at, format, arguments);
+	int wanted = vsnprintf(has_room ? text->bytes + text->used : NULL, has_room ? text->size - text->used : 0, format, arguments);
 	va_end(arguments);
 	if (wanted > 0)
 		text->used += (size_t)wanted;

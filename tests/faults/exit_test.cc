@@ -118,10 +118,16 @@ TEST(ExitOf, AProcessSaysWhatWasLeakedAndReported)
 			for (int i = 0; i < 5; i++)
 				TETHER_CHECK(&checked->tether);
 		});
+		Thing *ended = new_thing();
+		tether_bind(&ended->tether, &anywhere_type);
+		tether_fini(&ended->tether);
 	});
 
 	EXPECT_TRUE(child.exited_with(0));
 	EXPECT_NE(child.err.find("at exit: 2 reports, 4 repeats, 0 suppressed, 1 leaked, 0 pending"), std::string::npos) << child.err;
+	EXPECT_EQ(count_of(child.err, "bound but never destroyed: objects of the type Thing"), 1U)
+		<< "of two types of that name one has never seen an object end\n"
+		<< child.err;
 }
 
 TEST(ExitOf, AProcessFromAnotherThreadDrainsThatThread)
