@@ -103,7 +103,7 @@ TEST(ExitOf, AProcessSaysOnceWhatIsPendingForOthers)
 	EXPECT_EQ(count_of(child.err, "tether: at exit"), 1U) << child.err;
 	EXPECT_NE(child.err.find("2 pending"), std::string::npos) << child.err;
 	EXPECT_NE(child.err.find("busy elsewhere"), std::string::npos) << child.err;
-	EXPECT_EQ(child.err.find("destroyed"), std::string::npos) << "only their own thread may";
+	EXPECT_EQ(child.err.find("destroyed\n"), std::string::npos) << "only their own thread may";
 }
 
 TEST(ExitOf, AProcessSaysWhatWasLeakedAndReported)
