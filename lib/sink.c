@@ -117,18 +117,17 @@ static void guard_enter(struct guard *guard)
 	syscall(SYS_rt_sigpending, &guard->pending, sizeof guard->pending);
 }
 
-/* What is pending now and was not before is ours: take it away. */
-static void guard_leave(const struct guard *guard, bool raised)
+/* What is pending now and was not before is ours: take it away. Whatever write() returned: a pipe that loses its
+ * reader in the middle of a text raises SIGPIPE, and tells how much it took. */
+static void guard_leave(const struct guard *guard)
 {
 	const struct timespec now = {0, 0};
 	uint64_t pending = 0;
 
-	if (raised) {
-		syscall(SYS_rt_sigpending, &pending, sizeof pending);
-		pending &= SIGNALS & ~guard->pending;
-		if (pending)
-			syscall(SYS_rt_sigtimedwait, &pending, NULL, &now, sizeof pending);
-	}
+	syscall(SYS_rt_sigpending, &pending, sizeof pending);
+	pending &= SIGNALS & ~guard->pending;
+	if (pending)
+		syscall(SYS_rt_sigtimedwait, &pending, NULL, &now, sizeof pending);
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &guard->mask, NULL, sizeof guard->mask);
 }
 
@@ -184,7 +183,7 @@ static int write_text(struct outlet *outlet, int fd, const char *bytes, size_t s
 		error = write_bytes(fd, bytes, size, wait_ns, &done);
 		is_torn = done > 0 && done < size;
 	}
-	guard_leave(&guard, error == -EPIPE || error == -EFBIG);
+	guard_leave(&guard);
 	atomic_store_explicit(&outlet->is_torn, is_torn, memory_order_relaxed);
 	atomic_store_explicit(&outlet->is_full, error == -EAGAIN, memory_order_relaxed);
 	return error;

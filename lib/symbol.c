@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "demangle.h"
 #include "options.h"
 #include "symbol.h"
 #include "text.h"
@@ -53,6 +54,10 @@ static size_t own_length(const char *name)
 
 static const char *keep_function(const char *name, struct tetheri_scratch *scratch)
 {
+	char plain[512];
+
+	if (name && tetheri_demangle(name, plain, sizeof plain))
+		name = plain;
 	return name ? tetheri_scratch_string(scratch, name, own_length(name)) : NULL;
 }
 

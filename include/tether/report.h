@@ -45,7 +45,7 @@ struct tether_frame {
 	int line;
 	bool is_inlined;      /* into the frame that follows */
 	const char *module;   /* the file that contains the code */
-	uintptr_t offset;     /* of `address` in it, as addr2line wants it */
+	uintptr_t offset;     /* of the call in it, as addr2line wants it */
 	const char *build_id; /* of the module, hexadecimal */
 };
 

@@ -59,6 +59,8 @@ static void print(const struct tether_report *report, void *context)
 	for (size_t i = 0; i < report->at.count; i++) {
 		const struct tether_frame *f = &report->at.frames[i];
 
+		if (!f->address) /* what the check says of itself */
+			continue;
 		printf("%s\t%s\t%d\t%d\t%s\t%#lx\t%s\n", text(f->function), text(f->file), f->line, f->is_inlined, text(f->module),
 		       (unsigned long)f->offset, text(f->build_id));
 	}

@@ -31,9 +31,14 @@ void see(const struct tether_report *report, void *)
 {
 	const struct tether_stack &at = report->at;
 
-	seen->has_offset = at.count > 0 && at.frames[0].module && at.frames[0].offset > 0;
-	for (size_t i = 0; i < at.count; i++)
-		seen->has_name |= at.frames[i].function && strstr(at.frames[i].function, "guilty_function");
+	for (size_t i = 0; i < at.count; i++) {
+		const struct tether_frame &frame = at.frames[i];
+
+		if (!frame.address) /* what the check says of itself */
+			continue;
+		seen->has_offset |= frame.module && frame.offset > 0;
+		seen->has_name |= frame.function && strstr(frame.function, "guilty_function");
+	}
 	seen->cut = at.cut ? at.cut : "";
 }
 
