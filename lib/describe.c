@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "path.h"
 #include "report.h"
 #include "sink.h"
 #include "symbol.h"
@@ -40,6 +41,7 @@ static void put_where(struct tetheri_text *text, const struct tether *tag, struc
 {
 	struct tetheri_stack *stack = tetheri_scratch_take(scratch, sizeof *stack);
 	struct tether_frame frame;
+	struct tetheri_path path;
 	uint64_t ago_ns = UINT64_MAX;
 
 	if (!stack || !tetheri_origin_read(tetheri_tag_origin(tag), stack, &ago_ns) || stack->depth == 0 ||
@@ -51,8 +53,9 @@ static void put_where(struct tetheri_text *text, const struct tether *tag, struc
 		tetheri_put(text, " ago ");
 	}
 	tetheri_put(text, "in %s", frame.function ? frame.function : "??");
+	tetheri_path_start(&path, scratch);
 	if (frame.file)
-		tetheri_put(text, " %s:%d", frame.file, frame.line);
+		tetheri_put(text, " %s:%d", tetheri_path_tidy(&path, frame.file), frame.line);
 }
 
 static void put_tag(struct tetheri_text *text, const struct tether *tag, struct tetheri_scratch *scratch)
@@ -70,7 +73,7 @@ static void put_tag(struct tetheri_text *text, const struct tether *tag, struct 
 		return;
 	}
 	const struct tether_type *type = tetheri_word_type(word);
-	tetheri_put(text, "%.200s %p", type->name, (const void *)((const char *)tag - type->offset));
+	tetheri_put(text, "%.200s %p", tetheri_type_word(type->name), (const void *)((const char *)tag - type->offset));
 	if ((word & TETHERI_LABELLED) && side && tetheri_side_read(tag, side) && side->label[0])
 		tetheri_put(text, " \"%s\"", side->label);
 	tetheri_put(text, ": %s", state_name(tetheri_word_state(word)));
@@ -133,6 +136,7 @@ void tether_dump(void)
 	uint32_t size = tetheri_table_size();
 	int saved_errno = errno, cancel_state;
 
+	tetheri_options_load(); /* where it is written */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	if (text.bytes) {
 		tetheri_put(&text, "==%d== tether: owners:\n", (int)getpid());
@@ -141,10 +145,10 @@ void tether_dump(void)
 			/* Written in pieces: there may be any number. */
 			if (text.used + 1024 < text.size)
 				continue;
-			tetheri_sink_write(text.bytes, tetheri_text_length(&text));
+			tetheri_sink_write_text(text.bytes, tetheri_text_length(&text));
 			text.used = 0;
 		}
-		tetheri_sink_write(text.bytes, tetheri_text_length(&text));
+		tetheri_sink_write_text(text.bytes, tetheri_text_length(&text));
 	}
 	if (scratch)
 		tetheri_scratch_put(scratch);
@@ -179,5 +183,9 @@ int tether_set_label(struct tether *tag, const char *label)
 	for (size_t i = 0; i < length; i++)
 		clean[i] = (unsigned char)label[i] < 0x20 || label[i] == 0x7f ? '?' : label[i];
 	clean[length] = '\0';
-	return tetheri_side_set_label(tag, clean);
+	int error = tetheri_side_set_label(tag, clean);
+	/* Who dropped an unbound object meanwhile may have ended its entry before it was there. */
+	if (tetheri_word_state(__atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE)) >= TETHERI_DROPPED)
+		tetheri_side_end(tag);
+	return error;
 }

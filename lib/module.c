@@ -2,7 +2,10 @@
  * SPDX-License-Identifier: MIT
  *
  * dladdr() would wait for the loader's lock, which a thread inside dlopen() holds for as long as the
- * module's constructors run; dl_iterate_phdr() takes one that is only held while the list changes. */
+ * module's constructors run. dl_iterate_phdr() takes another, which a child of fork() finds held for ever
+ * if a thread of its parent was inside. So what glibc has for unwinders is asked where it is there
+ * (2.35 and later): it takes no lock. */
+#include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
 #include <string.h>
@@ -37,11 +40,38 @@ static int look(struct dl_phdr_info *info, size_t size, void *context)
 	return query->name != NULL;
 }
 
+typedef int (*visitor_fn)(struct dl_phdr_info *info, size_t size, void *context);
+
+#ifdef DLFO_STRUCT_HAS_EH_DBASE
+/* As dl_iterate_phdr(), but only the module that an address lies in is visited. */
+static int visit(uintptr_t address, visitor_fn visitor, void *context)
+{
+	struct dl_find_object found;
+
+	if (_dl_find_object((void *)address, &found) != 0)
+		return 0;
+	const ElfW(Ehdr) *header = found.dlfo_map_start;
+	if (memcmp(header->e_ident, ELFMAG, SELFMAG) != 0)
+		return dl_iterate_phdr(visitor, context);
+	struct dl_phdr_info info = {.dlpi_addr = found.dlfo_link_map->l_addr,
+	                            .dlpi_name = found.dlfo_link_map->l_name,
+	                            .dlpi_phdr = (const ElfW(Phdr) *)((const char *)header + header->e_phoff),
+	                            .dlpi_phnum = header->e_phnum};
+	return visitor(&info, sizeof info, context);
+}
+#else
+static int visit(uintptr_t address, visitor_fn visitor, void *context)
+{
+	(void)address;
+	return dl_iterate_phdr(visitor, context);
+}
+#endif
+
 bool tetheri_module_has(const void *address, size_t bytes)
 {
 	struct query query = {.from = (uintptr_t)address, .to = (uintptr_t)address + bytes, .flags = PF_R};
 
-	return query.to >= query.from && dl_iterate_phdr(look, &query) != 0;
+	return query.to >= query.from && visit(query.from, look, &query) != 0;
 }
 
 /* A call may be the last instruction of its segment: what counts is where it is, not where it returns to. */
@@ -49,14 +79,14 @@ bool tetheri_module_has_code(const void *return_address)
 {
 	struct query query = {.from = (uintptr_t)return_address - 1, .to = (uintptr_t)return_address, .flags = PF_X};
 
-	return return_address && dl_iterate_phdr(look, &query) != 0;
+	return return_address && visit(query.from, look, &query) != 0;
 }
 
 const char *tetheri_module_of(const void *address, uintptr_t *offset)
 {
 	struct query query = {.from = (uintptr_t)address, .to = (uintptr_t)address, .flags = PF_R};
 
-	if (!address || dl_iterate_phdr(look, &query) == 0)
+	if (!address || visit(query.from, look, &query) == 0)
 		return NULL;
 	*offset = query.from - query.base;
 	return query.name;
@@ -195,8 +225,9 @@ void tetheri_module_find(const uintptr_t *addresses, size_t count, const struct 
 
 	for (size_t i = 0; i < count; i++)
 		modules[i] = NULL;
-	if (count > 0)
-		dl_iterate_phdr(search_one, &search);
+	for (size_t i = 0; i < count; i++)
+		if (!modules[i])
+			visit(addresses[i], search_one, &search);
 }
 
 struct list {

@@ -19,7 +19,7 @@ struct tetheri_module {
 	bool is_program;                   /* the executable itself */
 };
 
-/* Which modules some addresses lie in, by one walk over what is loaded; NULL where none does, or the scratch is
+/* Which modules some addresses lie in; NULL where none does, or the scratch is
  * used up. Any thread, signal handlers too. */
 void tetheri_module_find(const uintptr_t *addresses, size_t count, const struct tetheri_module **modules,
                          struct tetheri_scratch *scratch);

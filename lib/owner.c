@@ -89,7 +89,6 @@ static void start_library(void)
 	struct timespec now;
 	int saved_errno = errno;
 
-	tetheri_options_load();
 	/* Raw: getrandom() is a cancellation point. */
 	if (syscall(SYS_getrandom, &random, sizeof random, GRND_NONBLOCK) != (long)sizeof random) {
 		clock_gettime(CLOCK_MONOTONIC, &now);
@@ -199,6 +198,10 @@ struct tetheri_slot *tetheri_owner_make(const void *caller)
 		tetheri_report_call(TETHER_OTHER_COPY, "make an owner", caller);
 		return NULL;
 	}
+	/* Before pthread_once(): the program's defaults are its own code, which may use the library. */
+	tetheri_options_load();
+	if (thread->slot)
+		return thread->slot;
 	pthread_once(&once, start_library);
 	struct tetheri_slot *slot = slot_open(tetheri_origin_here(__builtin_frame_address(0), caller));
 	/* What ends it with the thread may be refused memory as well. */

@@ -75,8 +75,7 @@ void tether_set_level(enum tether_level level)
 {
 	bool valid = level >= TETHER_COUNT && level <= TETHER_ABORT;
 
-	tetheri_options_load(); /* so that what the environment says does not come later */
-	atomic_store_explicit(&tetheri_options.level, valid ? (int)level : TETHER_WARN_ONCE, memory_order_relaxed);
+	(void)tether_set_option("level", tetheri_level_name(valid ? level : TETHER_WARN_ONCE));
 }
 
 static enum tether_level level_of(const struct tetheri_event *event)

@@ -56,7 +56,7 @@ static void put_stack_from(struct tetheri_text *text, const char *indent, const 
 	for (size_t i = 0; i < count && i < max_frames; i++)
 		put_frame(text, indent, i, &stack->frames[i]);
 	if (stack->cut && count <= max_frames)
-		tetheri_put(text, "%s(the rest is missing: %s)\n", indent, stack->cut);
+		tetheri_put(text, "%s(%s%s)\n", indent, strncmp(stack->cut, "names", 5) == 0 ? "" : "the rest is missing: ", stack->cut);
 }
 
 static void put_stack(struct tetheri_text *text, const struct tether_stack *stack)

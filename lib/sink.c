@@ -408,6 +408,14 @@ void tetheri_sink_write(const char *bytes, size_t size)
 	errno = saved_errno;
 }
 
+void tetheri_sink_write_text(const char *bytes, size_t size)
+{
+	if (tetheri_option(format) == TETHERI_FORMAT_JSONL)
+		tetheri_sink_write_error(bytes, size);
+	else
+		tetheri_sink_write(bytes, size);
+}
+
 /* With the turn. */
 static int log_set(const char *pattern)
 {
@@ -434,7 +442,8 @@ int tetheri_sink_open(const char *path)
 	int error = taken ? log_set(path ? path : "") : -EBUSY;
 
 	if (error)
-		warn_of_log(path ? path : "", error, *file.pattern ? "the log stays what it was" : "reports go to standard error");
+		warn_of_log(path ? path : "", error,
+		            taken && *file.pattern ? "the log stays what it was" : "reports go to standard error");
 	turn_leave(taken);
 	errno = saved_errno;
 	return error;

@@ -63,7 +63,7 @@ static struct tetheri_stack *origin_stack(tetheri_origin_t origin, uint64_t *ago
 
 void tetheri_story_doing(const struct tetheri_slot *slot, struct tetheri_text *text)
 {
-	/* Relaxed: see run.c. The type was bound, and a bound type stays. */
+	/* Relaxed: see run.c. */
 	uintptr_t doing = atomic_load_explicit(&slot->doing, memory_order_relaxed);
 	const void *fn = atomic_load_explicit(&slot->doing_fn, memory_order_relaxed);
 	const struct tether_type *type = (const struct tether_type *)(doing & ~TETHERI_NOW);
@@ -73,6 +73,8 @@ void tetheri_story_doing(const struct tetheri_slot *slot, struct tetheri_text *t
 		tetheri_put(text, "has run nothing yet");
 	else if (type == &tetheri_message_type)
 		tetheri_put(text, "%s the message function %p", is_doing ? "is in" : "last ran", fn);
+	else if (!tetheri_type_in_module(type)) /* the module that it was in may have gone since */
+		tetheri_put(text, "%s an object", is_doing ? "is destroying" : "last destroyed");
 	else
 		tetheri_put(text, "%s %s", is_doing ? "is destroying a" : "last destroyed a", tetheri_type_word(type->name));
 }
@@ -163,6 +165,25 @@ static void tell_object(struct tether_report *out, const struct tetheri_event *e
 }
 
 /* ---- The call -------------------------------------------------------------------------------- */
+
+/* Who sends to a stalled owner is told from inside of what it called: its stack begins with the call. */
+static void skip_library(struct tether_report *out)
+{
+	static const struct {
+		const char *function, *operation;
+	} calls[] = {{"tether_drop", "drop"}, {"tether_drop_later", "drop_later"}, {"tether_post", "post"}};
+	size_t n = sizeof calls / sizeof *calls;
+
+	for (size_t i = 0; i + 1 < out->at.count; i++)
+		for (size_t k = 0; k < n && out->at.frames[i].function; k++) {
+			if (strcmp(out->at.frames[i].function, calls[k].function) != 0)
+				continue;
+			out->operation = calls[k].operation;
+			out->at.frames += i + 1;
+			out->at.count -= i + 1;
+			return;
+		}
+}
 
 static const char *base_name(const char *path)
 {
@@ -260,6 +281,8 @@ void tetheri_story_tell(const struct tetheri_event *event, enum tether_level lev
 	tetheri_path_start(&path, scratch);
 	out->at = symbols_of(&stacks->at, scratch, &path);
 	add_check(out, event, scratch, &path);
+	if (event->kind == TETHER_STALLED)
+		skip_library(out);
 	out->bound = symbols_of(facts.bound, scratch, &path);
 	out->owner_made = symbols_of(facts.made, scratch, &path);
 	if (facts.side)

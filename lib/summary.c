@@ -51,6 +51,8 @@ static void put_summary(struct tetheri_text *text, const struct tether_counters 
 	tetheri_suppress_put(text);
 	if (tetheri_sink_lost() > 0)
 		tetheri_put(text, "  could not be written: %llu texts\n", (unsigned long long)tetheri_sink_lost());
+	if (tetheri_sink_out_of_turn() > 0)
+		tetheri_put(text, "  written out of turn: %llu texts\n", (unsigned long long)tetheri_sink_out_of_turn());
 	if (tetheri_origin_lost() > 0)
 		tetheri_put(text, "  found no room: %llu stacks of binds\n", (unsigned long long)tetheri_origin_lost());
 	if (tetheri_side_lost() > 0)
@@ -70,7 +72,7 @@ void tetheri_summary_at_exit(void)
 	struct tetheri_text text = {.bytes = tetheri_scratch_take(scratch, TEXT_BYTES), .size = TEXT_BYTES};
 	if (text.bytes) {
 		put_summary(&text, &total);
-		tetheri_sink_write(text.bytes, tetheri_text_length(&text));
+		tetheri_sink_write_text(text.bytes, tetheri_text_length(&text));
 	}
 	tetheri_scratch_put(scratch);
 }

@@ -145,7 +145,7 @@ static inline void tag_start(struct tether *tag, const struct tether_type *type,
                              tetheri_origin_t origin)
 {
 	tetheri_set_next(tag, origin);
-	tag->hint_ = 0;
+	__atomic_store_n(&tag->hint_, 0, __ATOMIC_RELAXED);
 	tetheri_tsan_bind(tag, type);
 	__atomic_store_n(&tag->owner_, owner, __ATOMIC_RELAXED);
 	/* Release: the object and its owner, before whoever claims or drops it acquires this state. */

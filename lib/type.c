@@ -16,31 +16,42 @@ _Atomic(const struct tether_type *) tetheri_type_cache[TETHERI_TYPE_CACHE] = {(c
 const struct tether_type tetheri_message_type =
 	TETHER_TYPE_AT("message", sizeof(struct tether_message), 0, NULL, NULL, NULL, NULL, TETHER_LEAK, TETHER_LEVEL_DEFAULT);
 
-_Atomic(const struct tether_type *) tetheri_type_ended[TETHERI_TYPE_CACHE];
-
-/* The first types that were bound, and whether an object of each has ever ended. Relaxed, all: what is read
- * at exit was written long before, or is the business of threads that still run. */
+/* Of which types an object has ended; a type's place is by its address, and the next free one if that is taken. A
+ * type that finds none is not told of. Relaxed, all: an address is compared, and followed only at exit, where it
+ * is looked for in the loaded modules first. */
 #define LISTED 512
+#define PROBES 16
+
 static struct {
 	_Atomic(const struct tether_type *) type;
 	_Atomic bool has_ended;
 } listed[LISTED];
-static _Atomic unsigned listed_count;
 
-static void list(const struct tether_type *type)
+static unsigned place_of(const struct tether_type *type, unsigned probe)
 {
-	unsigned at = atomic_fetch_add_explicit(&listed_count, 1, memory_order_relaxed);
-
-	if (at < LISTED)
-		atomic_store_explicit(&listed[at].type, type, memory_order_relaxed);
+	return (unsigned)(((uintptr_t)type >> 6) + probe) % LISTED;
 }
 
-void tetheri_type_note_end_slow(const struct tether_type *type)
+/* LISTED: there is no room. */
+static unsigned list(const struct tether_type *type)
 {
-	atomic_store_explicit(&tetheri_type_ended[tetheri_type_slot(type)], type, memory_order_relaxed);
-	for (unsigned at = 0; at < LISTED; at++)
-		if (atomic_load_explicit(&listed[at].type, memory_order_relaxed) == type)
-			atomic_store_explicit(&listed[at].has_ended, true, memory_order_relaxed);
+	for (unsigned probe = 0; probe < PROBES; probe++) {
+		unsigned at = place_of(type, probe);
+		const struct tether_type *found = atomic_load_explicit(&listed[at].type, memory_order_relaxed);
+		if (found == type || (!found && (atomic_compare_exchange_strong_explicit(&listed[at].type, &found, type,
+		                                                                         memory_order_relaxed, memory_order_relaxed) ||
+		                                 found == type)))
+			return at;
+	}
+	return LISTED;
+}
+
+void tetheri_type_note_end(const struct tether_type *type)
+{
+	unsigned at = list(type);
+
+	if (at < LISTED && !atomic_load_explicit(&listed[at].has_ended, memory_order_relaxed))
+		atomic_store_explicit(&listed[at].has_ended, true, memory_order_relaxed);
 }
 
 const struct tether_type *tetheri_type_never_ended(unsigned *at)
@@ -85,7 +96,7 @@ void tetheri_type_remember(const struct tether_type *type)
 	enum tetheri_set_result result = tetheri_set_add(TETHERI_SET_TYPES, (uintptr_t)type);
 
 	if (result == TETHERI_SET_ADDED)
-		list(type);
+		(void)list(type);
 	if (result == TETHERI_SET_FULL)
 		atomic_store_explicit(&is_full, true, memory_order_relaxed);
 }

@@ -354,6 +354,7 @@ protected:
 	void SetUp() override
 	{
 		tether_set_level(TETHER_WARN);
+		EXPECT_EQ(tether_set_option("stall_ms", "0"), 0); /* a busy machine stalls everybody */
 		before_ = stats();
 	}
 	void TearDown() override

@@ -15,14 +15,17 @@
 
 TETHER_BEGIN_
 
-/** Yours to define, in the executable: options as in TETHER_OPTIONS, in a string that stays. Called once,
- * at the first use of the library. */
-const char *tether_default_options(void) __attribute__((weak, visibility("default")));
+/** Yours to define, in the executable: options as in TETHER_OPTIONS, in a string that stays; NULL: none. Called
+ * once, at the first use of the library, on the thread that uses it. It may use the library itself, which then
+ * goes on with what is set so far; what it sets by a call wins. It may wait for other threads: those that use
+ * the library meanwhile go on after a second, with a warning. */
+TETHER_API const char *tether_default_options(void) __attribute__((weak));
 
-/** Set one option: tether_set_option("history", "1").
- * Any thread. Takes a lock; may allocate, open files and write a warning to standard error.
- * 0. -EINVAL: no such option, or not a value for it. Else what opening the file said: -ENOENT, -EACCES,
- * ... A warning names what is wrong, and the nearest good one; the option then keeps its value. */
+/** Set one option: tether_set_option("history", "1"). The value is taken as it is, without quotes.
+ * Any thread. Takes a lock; may open files, ask the kernel for memory, and write a warning to standard error.
+ * 0. -EINVAL: no such option, or not a value for it. -ENAMETOOLONG: no path is that long. Else what opening the
+ * file said: -ENOENT, -EACCES, -EISDIR, ...; for suppressions also -EFBIG (more than 1 MiB) and -EILSEQ (not a text).
+ * A warning names what is wrong, and the nearest good one; the option then keeps its value. */
 TETHER_API int tether_set_option(const char *name, const char *value);
 
 TETHER_END_

@@ -139,7 +139,7 @@ TETHER_API void tether_set_report_callback(void (*callback)(const struct tether_
 TETHER_API size_t tether_report_json(const struct tether_report *report, char *buffer, size_t size);
 
 /** The level of types that do not name one, and of what concerns no type: the option `level`.
- * TETHER_LEVEL_DEFAULT restores TETHER_WARN_ONCE. Any thread. Wait-free. */
+ * TETHER_LEVEL_DEFAULT restores TETHER_WARN_ONCE. Any thread. Takes a short lock. */
 TETHER_API void tether_set_level(enum tether_level level);
 
 /** Give an object a name that reports show beside its type: an address, a request's number. At most 47

@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -164,6 +165,19 @@ public:
 		dup2(saved_, STDERR_FILENO);
 		close(saved_);
 	}
+	static bool is_full()
+	{
+		struct pollfd room = {STDERR_FILENO, POLLOUT, 0};
+
+		return poll(&room, 1, 0) == 0;
+	}
+	int held() const /* bytes that nobody has read yet */
+	{
+		int bytes = -1;
+
+		EXPECT_EQ(ioctl(ends_[0], FIONREAD, &bytes), 0);
+		return bytes;
+	}
 	void read_some()
 	{
 		char page[4096];
@@ -247,7 +261,8 @@ TEST_F(Sink, AReaderThatComesLateMissesNothing)
 
 		Pipe pipe(O_NONBLOCK);
 		std::thread reader([&] {
-			pause_ms(200);
+			while (!pipe.is_full())
+				pause_ms(1);
 			text = pipe.read_all();
 		});
 
@@ -293,7 +308,8 @@ TEST_F(Sink, WhatFollowsATornTextHasALineOfItsOwn)
 
 		std::thread reader([&] { text = pipe.read_all(); });
 
-		pause_ms(20);
+		while (pipe.held() > 30000)
+			pause_ms(1);
 		violate();
 		pipe.take_away();
 		reader.join();
@@ -505,9 +521,14 @@ std::thread stuck_reporter(Pipe &pipe)
 {
 	pipe.fill();
 
+	int all = pipe.held();
+
+	pipe.read_some(); /* its first page finds room: then it is inside */
+
 	std::thread stuck([] { violate_deep(); });
 
-	pause_ms(100);
+	while (pipe.held() < all)
+		pause_ms(1);
 	return stuck;
 }
 

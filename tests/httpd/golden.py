@@ -11,8 +11,9 @@ import re
 import subprocess
 import sys
 
-HTTPD, COMPILER = sys.argv[1:3]
-HTTPD_SOURCES = pathlib.Path(__file__).resolve().parents[2] / "examples/httpd"
+HTTPD, COMPILER = os.path.abspath(sys.argv[1]), sys.argv[2]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+HTTPD_SOURCES = ROOT / "examples/httpd"
 GOLDEN = pathlib.Path(__file__).resolve().parent / "golden" / COMPILER
 # Each bug, and the lines of the server that its report must name: the ones a reader has to find.
 BUGS = {
@@ -63,7 +64,7 @@ def lines_named(report):
 def report_of(bug):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TETHER_")}
     done = subprocess.run([HTTPD, "--port=0", "--seconds=20", f"--bug={bug}", "--once"], capture_output=True, text=True,
-                          timeout=60, check=False, env=environment)
+                          timeout=60, check=False, env=environment, cwd=ROOT)
     found = re.search(r"^==\d+== tether: .*?^SUMMARY: .*?\n", done.stderr, re.MULTILINE | re.DOTALL)
     return found[0] if found else f"no report: {done.stderr}"
 
