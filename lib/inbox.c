@@ -109,15 +109,27 @@ static uint64_t publish(struct tetheri_slot *slot, _Atomic uint64_t *word, struc
 	}
 }
 
-/* How many nodes are pending after the push that found `head`; 1 only if that was no list. */
-static uint64_t pending_after(const struct tetheri_slot *slot, uint64_t head)
+/* Is this push one of those that look for a stall? The first of an episode, and each that makes the number a
+ * power of two, or finds it uncounted; with a limit to the queue, all. */
+static inline bool looks(uint64_t head)
 {
-	if (!is_list(head))
-		return 1;
-	if (count_of(head) < COUNT_MAX)
-		return count_of(head) + 1;
-	uint64_t depth = tetheri_inbox_depth(slot);
-	return depth > 2 ? depth : 2;
+	unsigned traces = atomic_load_explicit(&tetheri_trace, memory_order_relaxed);
+	uint64_t count = count_of(head);
+
+	return (traces & TETHERI_TRACE_QUEUES) || ((traces & TETHERI_TRACE_STALLS) && (count & (count + 1)) == 0);
+}
+
+static __attribute__((noinline)) void look(struct tetheri_slot *slot, uint64_t head)
+{
+	uint64_t pending = count_of(head) + 1;
+
+	if (head == CLOSED)
+		return;
+	if (is_list(head) && count_of(head) == COUNT_MAX)
+		pending = tetheri_inbox_depth(slot);
+	if (is_list(head) && pending < 2)
+		pending = 2; /* uncounted, and somebody is just taking it */
+	tetheri_stall_look(slot, pending);
 }
 
 bool tetheri_inbox_push(struct tetheri_slot *slot, struct tether *node)
@@ -126,8 +138,8 @@ bool tetheri_inbox_push(struct tetheri_slot *slot, struct tether *node)
 
 	if (tetheri_unlikely(head == ARMED))
 		tetheri_wake_owner(slot);
-	if (tetheri_traces(TETHERI_TRACE_STALLS) && head != CLOSED)
-		tetheri_stall_look(slot, pending_after(slot, head));
+	if (tetheri_unlikely(looks(head)))
+		look(slot, head);
 	return head != CLOSED;
 }
 

@@ -198,7 +198,8 @@ bool tetheri_type_in_module(const struct tether_type *type); /* readable, and lo
 extern _Atomic(const struct tether_type *) tetheri_type_cache[TETHERI_TYPE_CACHE];
 extern const struct tether_type tetheri_message_type;
 /* An object of this type was destroyed or ended; for the summary at exit. */
-void tetheri_type_note_end(const struct tether_type *type);
+extern _Atomic(const struct tether_type *) tetheri_type_ended[TETHERI_TYPE_CACHE]; /* of the last ones */
+void tetheri_type_note_end_slow(const struct tether_type *type);
 const struct tether_type *tetheri_type_never_ended(unsigned *at); /* the next one from *at on, 0 at first; NULL: no more */
 
 static inline unsigned tetheri_type_slot(const struct tether_type *type)
@@ -216,6 +217,12 @@ static inline bool tetheri_type_is_cached(const struct tether_type *type)
 static inline bool tetheri_type_known(const struct tether_type *type)
 {
 	return tetheri_type_is_cached(type) || tetheri_type_known_slow(type);
+}
+
+static inline void tetheri_type_note_end(const struct tether_type *type)
+{
+	if (tetheri_unlikely(atomic_load_explicit(&tetheri_type_ended[tetheri_type_slot(type)], memory_order_relaxed) != type))
+		tetheri_type_note_end_slow(type);
 }
 
 /* module.c: among the loaded modules; any thread, no allocation. */

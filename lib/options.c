@@ -243,8 +243,10 @@ static void trace_update(void)
 		trace |= TETHERI_TRACE_STACKS;
 	if (tetheri_option(history))
 		trace |= TETHERI_TRACE_HISTORY;
-	if (tetheri_option(stall_ms) > 0 || tetheri_option(queue_warn) > 0)
+	if (tetheri_option(stall_ms) > 0)
 		trace |= TETHERI_TRACE_STALLS;
+	if (tetheri_option(queue_warn) > 0)
+		trace |= TETHERI_TRACE_QUEUES;
 	atomic_store_explicit(&tetheri_trace, trace, memory_order_relaxed);
 }
 

@@ -37,7 +37,8 @@ extern struct tetheri_options tetheri_options;
  * options.c keeps it. */
 #define TETHERI_TRACE_STACKS 1U
 #define TETHERI_TRACE_HISTORY 2U
-#define TETHERI_TRACE_STALLS 4U
+#define TETHERI_TRACE_STALLS 4U /* when the number of pending nodes doubles */
+#define TETHERI_TRACE_QUEUES 8U /* at each push */
 extern _Atomic unsigned tetheri_trace;
 
 #define tetheri_option(name) atomic_load_explicit(&tetheri_options.name, memory_order_relaxed)

@@ -19,6 +19,8 @@ const struct tether_type tetheri_message_type =
 /* Of which types an object has ended; a type's place is by its address, and the next free one if that is taken. A
  * type that finds none is not told of. Relaxed, all: an address is compared, and followed only at exit, where it
  * is looked for in the loaded modules first. */
+_Atomic(const struct tether_type *) tetheri_type_ended[TETHERI_TYPE_CACHE];
+
 #define LISTED 512
 #define PROBES 16
 
@@ -46,10 +48,11 @@ static unsigned list(const struct tether_type *type)
 	return LISTED;
 }
 
-void tetheri_type_note_end(const struct tether_type *type)
+void tetheri_type_note_end_slow(const struct tether_type *type)
 {
 	unsigned at = list(type);
 
+	atomic_store_explicit(&tetheri_type_ended[tetheri_type_slot(type)], type, memory_order_relaxed);
 	if (at < LISTED && !atomic_load_explicit(&listed[at].has_ended, memory_order_relaxed))
 		atomic_store_explicit(&listed[at].has_ended, true, memory_order_relaxed);
 }
