@@ -73,6 +73,12 @@ static void put_tag(struct tetheri_text *text, const struct tether *tag, struct 
 		return;
 	}
 	const struct tether_type *type = tetheri_word_type(word);
+	/* Nothing keeps the module of a type whose objects have all gone. */
+	bool is_named = tetheri_word_state(word) != TETHERI_DEAD || tetheri_type_in_module(type);
+	if (!is_named) {
+		tetheri_put(text, "%p: a destroyed object", (const void *)tag);
+		return;
+	}
 	tetheri_put(text, "%.200s %p", tetheri_type_word(type->name), (const void *)((const char *)tag - type->offset));
 	if ((word & TETHERI_LABELLED) && side && tetheri_side_read(tag, side) && side->label[0])
 		tetheri_put(text, " \"%s\"", side->label);
@@ -81,7 +87,7 @@ static void put_tag(struct tetheri_text *text, const struct tether *tag, struct 
 		tetheri_put(text, ", of ");
 		put_who(text, tetheri_tag_home(tag));
 	}
-	if (scratch)
+	if (scratch && tetheri_has_stack())
 		put_where(text, tag, scratch);
 }
 
@@ -178,11 +184,10 @@ int tether_set_label(struct tether *tag, const char *label)
 	}
 	if (!label)
 		return tetheri_side_set_label(tag, NULL);
-	/* What a label says may come from a stranger: it must not write lines of its own into a log. */
 	size_t length = strnlen(label, sizeof clean - 1);
-	for (size_t i = 0; i < length; i++)
-		clean[i] = (unsigned char)label[i] < 0x20 || label[i] == 0x7f ? '?' : label[i];
+	memcpy(clean, label, length);
 	clean[length] = '\0';
+	tetheri_clean(clean, length);
 	int error = tetheri_side_set_label(tag, clean);
 	/* Who dropped an unbound object meanwhile may have ended its entry before it was there. */
 	if (tetheri_word_state(__atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE)) >= TETHERI_DROPPED)

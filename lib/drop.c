@@ -181,6 +181,7 @@ static void leak(struct tether *tag, const struct tether_type *type)
 		.kind = TETHER_LEAKED, .operation = "drop", .tag = tag, .type = type, .address = TETHERI_CALLER};
 
 	event.owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED) & ~TETHERI_DROPPED_BIT;
+	event.word = __atomic_load_n(&tag->state_, __ATOMIC_RELAXED);
 	tetheri_count_shared(leaked);
 	tetheri_report(&event);
 }

@@ -202,6 +202,8 @@ bool tetheri_inbox_take(struct tetheri_slot *slot)
 	/* Relaxed: what is not a list is left alone, and a list is taken by the XCHG. */
 	if (!is_list(atomic_load_explicit(&slot->head, memory_order_relaxed)))
 		return false;
+	/* Relaxed: others compare it with limits of seconds. */
+	atomic_store_explicit(&slot->took, tetheri_now_coarse(), memory_order_relaxed);
 	/* Acquire: every sender's release, also through those that pushed after it (a release sequence). */
 	uint64_t head = atomic_exchange_explicit(&slot->head, EMPTY, memory_order_acquire);
 

@@ -104,6 +104,7 @@ struct tetheri_slot {
 	struct tetheri_runner runner;
 	_Atomic uint64_t late;           /* what this thread drops for itself once the inbox is closed; handlers */
 	_Atomic uint64_t overflow_taken; /* the part of `overflow` that was taken; never reset */
+	_Atomic uint64_t took;           /* when it last took what was in its inbox: tetheri_now_coarse(); 0: never */
 	_Atomic uint64_t drained;        /* when it last looked into its inbox: tetheri_now(); 0: never */
 	_Atomic uintptr_t doing;         /* the type of the object or message that it was last at; TETHERI_NOW: it still is */
 	_Atomic(const void *) doing_fn;  /* the message's function */
@@ -302,7 +303,6 @@ struct tetheri_run {
 void tetheri_run_enter(struct tetheri_run *run, bool draining);
 void tetheri_run_leave(struct tetheri_run *run);
 void tetheri_run_destructor(struct tetheri_runner *runner, struct tether *tag);
-void tetheri_run_node(struct tetheri_run *run, struct tether *node);
 size_t tetheri_run_lists(struct tetheri_run *run, size_t max_nodes);
 void tetheri_run_here(struct tether *tag);   /* now, and whatever it drops */
 void tetheri_run_queue(struct tether *node); /* behind what is running */
@@ -403,16 +403,20 @@ struct tetheri_event {
 	const struct tether *tag;       /* NULL: none */
 	const struct tether_type *type; /* NULL: none, or not to be trusted */
 	tether_owner_t owner;           /* whose it is, 0: nobody's */
+	uint64_t word;                  /* the tag's state: it is not read again, as its memory may go any moment */
+	tetheri_origin_t origin;        /* where it was bound */
 	const char *file;
 	int line;
 	const char *function;
 	const void *address;
 };
 TETHER_COLD_ void tetheri_report(const struct tetheri_event *event);
+bool tetheri_has_stack(void); /* for what a report does; false also on most signal stacks of the least size */
 TETHER_COLD_ void tetheri_report_tag(enum tether_kind kind, const char *operation, const struct tether *tag, const void *address);
 TETHER_COLD_ void tetheri_report_call(enum tether_kind kind, const char *operation, const void *address);
 
 /* summary.c */
+void tetheri_summary_start(void); /* once in a process */
 void tetheri_summary_at_exit(void);
 
 #define TETHERI_CALLER __builtin_return_address(0)

@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 
 #include "internal.h"
+#include "text.h"
 
 #define DEPARTED 1024
 
@@ -24,7 +25,9 @@ void tetheri_name_write(struct tetheri_name *name, const char *text)
 {
 	uint64_t words[TETHERI_NAME_WORDS] = {0};
 
-	memcpy(words, text, strnlen(text, sizeof words - 1));
+	size_t length = strnlen(text, sizeof words - 1);
+	memcpy(words, text, length);
+	tetheri_clean((char *)words, length);
 	for (int i = 0; i < TETHERI_NAME_WORDS; i++)
 		atomic_store_explicit(&name->word[i], words[i], memory_order_relaxed);
 }

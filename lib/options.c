@@ -40,6 +40,7 @@
 struct tetheri_options tetheri_options = DEFAULTS;
 static const struct tetheri_options defaults = DEFAULTS;
 _Atomic unsigned tetheri_trace = TETHERI_TRACE_STALLS;
+_Atomic uint64_t tetheri_history_since;
 
 /* ---- The table ------------------------------------------------------------------------------- */
 
@@ -243,6 +244,8 @@ static void trace_update(void)
 		trace |= TETHERI_TRACE_STACKS;
 	if (tetheri_option(history))
 		trace |= TETHERI_TRACE_HISTORY;
+	if (trace & ~atomic_load_explicit(&tetheri_trace, memory_order_relaxed) & TETHERI_TRACE_HISTORY)
+		atomic_store_explicit(&tetheri_history_since, tetheri_now(), memory_order_relaxed);
 	if (tetheri_option(stall_ms) > 0)
 		trace |= TETHERI_TRACE_STALLS;
 	if (tetheri_option(queue_warn) > 0)

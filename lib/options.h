@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #pragma GCC visibility push(hidden)
 
@@ -40,6 +41,7 @@ extern struct tetheri_options tetheri_options;
 #define TETHERI_TRACE_STALLS 4U /* when the number of pending nodes doubles */
 #define TETHERI_TRACE_QUEUES 8U /* at each push */
 extern _Atomic unsigned tetheri_trace;
+extern _Atomic uint64_t tetheri_history_since; /* when history was last switched on: tetheri_now() */
 
 #define tetheri_option(name) atomic_load_explicit(&tetheri_options.name, memory_order_relaxed)
 

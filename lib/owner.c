@@ -98,6 +98,7 @@ static void start_library(void)
 	tetheri_first_generation = (random >> 22) | 1;
 	tetheri_exit_start();
 	atexit(at_exit);
+	tetheri_summary_start();
 	errno = saved_errno;
 }
 
@@ -154,6 +155,7 @@ static void slot_begin(struct tetheri_slot *slot, tetheri_origin_t made)
 	atomic_store_explicit(&slot->tid, (int)syscall(SYS_gettid), memory_order_relaxed);
 	atomic_store_explicit(&slot->made, made, memory_order_relaxed);
 	atomic_store_explicit(&slot->since, 0, memory_order_relaxed);
+	atomic_store_explicit(&slot->took, 0, memory_order_relaxed);
 	atomic_store_explicit(&slot->drained, 0, memory_order_relaxed);
 	atomic_store_explicit(&slot->doing, 0, memory_order_relaxed);
 	tetheri_name_from_thread(&slot->name);

@@ -8,6 +8,16 @@
 
 #define PATH_BYTES 4096
 
+/* Where the last component of what is written up to `out` begins; NULL: there is none that ".." can take back. */
+static char *last_component(char *path, char *out)
+{
+	if (out <= path + (*path == '/'))
+		return NULL;
+	char *slash = memrchr(path, '/', (size_t)(out - path) - 1);
+	char *last = slash ? slash + 1 : path;
+	return out - last == 3 && memcmp(last, "../", 3) == 0 ? NULL : last;
+}
+
 /* "/a/b/../../c/./d.c" becomes "/c/d.c", in place. What links make of ".." does not matter here: the name was
  * made by a compiler, from two that it joined. */
 static void squeeze(char *path)
@@ -19,11 +29,12 @@ static void squeeze(char *path)
 		bool has_slash = in[length] == '/';
 		bool is_up = length == 2 && in[0] == '.' && in[1] == '.';
 		bool is_same = length == 1 && in[0] == '.';
-		char *last = out > path + 1 ? memrchr(path, '/', (size_t)(out - path) - 1) : NULL;
+		char *last = last_component(path, out);
 
-		in[length] = '\0';
-		if (is_up && last && strcmp(last + 1, "../") != 0) {
-			out = last + 1;
+		if (is_up && last) {
+			out = last;
+		} else if (is_up && *path == '/' && out == path + 1) {
+			; /* "/.." is "/" */
 		} else if (!is_same) {
 			memmove(out, in, length);
 			out += length;

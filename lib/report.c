@@ -16,15 +16,15 @@
 #include <unistd.h>
 
 #include "probe.h"
+#include "repeat.h"
 #include "report.h"
-#include "set.h"
 #include "sink.h"
 #include "suppress.h"
 
 #define TEXT_BYTES (32 << 10)
 #define JSON_BYTES (96 << 10)
 #define SHORT_BYTES 600
-#define STACK_BYTES (20 << 10)
+#define STACK_BYTES (13 << 10)
 
 typedef void (*report_fn)(const struct tether_report *report, void *context);
 
@@ -85,98 +85,71 @@ static enum tether_level level_of(const struct tetheri_event *event)
 	return (enum tether_level)tetheri_option(level);
 }
 
-static uintptr_t mix(uintptr_t hash, uintptr_t value)
-{
-	return (hash ^ value) * UINT64_C(0x9e3779b97f4a7c15) + (hash >> 29);
-}
-
-/* The set does not take 0 and all ones; a full set lets everything through. */
-static bool is_new(uintptr_t hash)
-{
-	return tetheri_set_add(TETHERI_SET_SITES, (hash & (UINTPTR_MAX >> 1)) | 1) != TETHERI_SET_THERE;
-}
-
-static uintptr_t site_hash(const struct tetheri_event *event)
-{
-	uintptr_t site = event->file ? mix((uintptr_t)event->file, (uintptr_t)event->line) : (uintptr_t)event->address;
-
-	return mix(mix(mix(1, event->kind), site), (uintptr_t)event->type);
-}
-
-static uintptr_t stack_hash(const struct tetheri_event *event, const struct tetheri_stack *stack)
-{
-	uintptr_t hash = site_hash(event);
-
-	for (uint32_t i = 0; i < stack->depth; i++)
-		hash = mix(hash, stack->pc[i]);
-	return hash;
-}
-
-/* Which suppression a site was found to fit, so that its repeats are counted as that. Direct-mapped: one that
- * is displaced counts as repeated. Relaxed: each word says all. */
-#define SITES 1024
-#define NUMBER_MASK UINT64_C(0xffff)
-static _Atomic uint64_t suppressed_sites[SITES];
-
-static void remember_suppressed(uintptr_t hash, int number)
-{
-	if ((unsigned)number < NUMBER_MASK)
-		atomic_store_explicit(&suppressed_sites[hash % SITES], (hash & ~NUMBER_MASK) | ((unsigned)number + 1),
-		                      memory_order_relaxed);
-}
-
-static void count_repeat(uintptr_t hash)
-{
-	uint64_t word = atomic_load_explicit(&suppressed_sites[hash % SITES], memory_order_relaxed);
-
-	if (word != 0 && ((word ^ hash) & ~NUMBER_MASK) == 0)
-		tetheri_suppress_count((int)(word & NUMBER_MASK) - 1);
-	else
-		atomic_fetch_add_explicit(&tetheri_told.repeated, 1, memory_order_relaxed);
-}
-
 /* An episode of stall.c is told once by itself. */
 static bool is_once(const struct tetheri_event *event, enum tether_level level)
 {
-	return level == TETHER_WARN_ONCE && event->kind != TETHER_STALLED;
+	return level == TETHER_WARN_ONCE && event->kind != TETHER_STALLED && tetheri_option(dedup) != TETHERI_DEDUP_NONE;
+}
+
+static void count_repeat(void)
+{
+	atomic_fetch_add_explicit(&tetheri_told.repeated, 1, memory_order_relaxed);
 }
 
 /* ---- How ------------------------------------------------------------------------------------- */
 
-static void write_report(struct tether_report *report, struct tetheri_scratch *scratch)
-{
-	int format = tetheri_option(format);
-	size_t room = format == TETHERI_FORMAT_TEXT ? TEXT_BYTES : TEXT_BYTES + JSON_BYTES;
-	struct tetheri_text text = {.bytes = tetheri_scratch_take(scratch, room), .size = TEXT_BYTES};
+/* Where the text goes, taken before the story, which then has what is left. */
+struct output {
+	int format;
+	char *bytes;
+	size_t size;
+};
 
-	if (!text.bytes)
-		return;
-	text.colors = tetheri_sink_has_colors();
-	if (format != TETHERI_FORMAT_JSONL)
-		tetheri_report_text(report, &text);
-	if (format != TETHERI_FORMAT_TEXT) {
-		size_t at = text.used ? tetheri_text_length(&text) : 0;
-		size_t used = tether_report_json(report, text.bytes + at, JSON_BYTES - 1);
-		if (used >= JSON_BYTES - 1) {
-			/* Too deep: without its stacks it is short, and still JSON. */
-			report->at.count = report->bound.count = report->owner_made.count = report->history_count = 0;
-			used = tether_report_json(report, text.bytes + at, JSON_BYTES - 1);
-		}
-		text.bytes[at + used] = '\n';
-		text.used = at + used + 1;
-		text.size = room;
-	}
-	tetheri_sink_write(text.bytes, tetheri_text_length(&text));
+static struct output take_output(struct tetheri_scratch *scratch)
+{
+	struct output output = {.format = tetheri_option(format)};
+
+	output.size = output.format == TETHERI_FORMAT_TEXT ? TEXT_BYTES : TEXT_BYTES + JSON_BYTES;
+	output.bytes = tetheri_scratch_take(scratch, output.size);
+	return output;
 }
 
-static void call_back(report_fn fn, void *context, struct tether_report *report, struct tetheri_scratch *scratch)
+/* As a line. What is too deep is short without its stacks, and still JSON. */
+static size_t put_json(struct tether_report *report, char *bytes, size_t size)
 {
-	struct tetheri_text text = {.bytes = tetheri_scratch_take(scratch, TEXT_BYTES), .size = TEXT_BYTES};
+	size_t used = tether_report_json(report, bytes, size - 1);
 
-	if (text.bytes)
+	if (used >= size - 1) {
+		report->at.count = report->bound.count = report->owner_made.count = report->history_count = 0;
+		report->type = NULL; /* the verdict has it, cut */
+		used = tether_report_json(report, bytes, size - 1);
+	}
+	assert(used < size - 1);
+	bytes[used] = '\n';
+	return used + 1;
+}
+
+static void write_report(struct tether_report *report, const struct output *output)
+{
+	struct tetheri_text text = {.bytes = output->bytes, .size = TEXT_BYTES, .colors = tetheri_sink_has_colors()};
+	size_t used = 0;
+
+	if (output->format != TETHERI_FORMAT_JSONL) {
 		tetheri_report_text(report, &text);
-	report->text = text.bytes ? text.bytes : "";
-	report->text_bytes = text.bytes ? tetheri_text_length(&text) : 0;
+		used = tetheri_text_length(&text);
+	}
+	if (output->format != TETHERI_FORMAT_TEXT)
+		used += put_json(report, output->bytes + used, output->size - used);
+	tetheri_sink_write(output->bytes, used);
+}
+
+static void call_back(report_fn fn, void *context, struct tether_report *report, const struct output *output)
+{
+	struct tetheri_text text = {.bytes = output->bytes, .size = TEXT_BYTES};
+
+	tetheri_report_text(report, &text);
+	report->text = text.bytes;
+	report->text_bytes = tetheri_text_length(&text);
 	fn(report, context);
 }
 
@@ -222,71 +195,84 @@ static bool may_print(enum tether_level level)
 	if (atomic_fetch_add_explicit(&tetheri_told.printed, 1, memory_order_relaxed) < max || max == 0 || level == TETHER_ABORT)
 		return true;
 	atomic_fetch_sub_explicit(&tetheri_told.printed, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&tetheri_told.repeated, 1, memory_order_relaxed);
+	count_repeat();
 	return false;
 }
 
 /* True: it was told. */
 static bool tell(const struct tetheri_event *event, enum tether_level level, struct tetheri_scratch *scratch)
 {
+	struct output output = take_output(scratch);
 	struct tetheri_stacks *stacks = tetheri_scratch_take(scratch, sizeof *stacks);
 	struct tether_report *report = tetheri_scratch_take(scratch, sizeof *report);
+	bool by_stack = tetheri_option(dedup) == TETHERI_DEDUP_STACK;
 	void *context;
 	int number;
 
 	tetheri_story_trace(event, stacks);
-	uintptr_t hash = tetheri_option(dedup) == TETHERI_DEDUP_STACK ? stack_hash(event, &stacks->at) : site_hash(event);
-	if (tetheri_option(dedup) == TETHERI_DEDUP_STACK && is_once(event, level) && !is_new(hash)) {
-		count_repeat(hash);
+	uintptr_t way = tetheri_repeat_key(event, &stacks->at);
+	if (by_stack && is_once(event, level) && tetheri_repeat_is(way)) {
+		count_repeat();
 		return false;
 	}
+	if ((number = tetheri_repeat_suppressed(way)) != TETHERI_SUPPRESS_NONE && tetheri_suppress_again(number))
+		return false;
 	tetheri_story_tell(event, level, stacks, scratch, report);
 	if (tetheri_suppress_any() && (number = tetheri_suppress_find(report)) != TETHERI_SUPPRESS_NONE) {
 		tetheri_suppress_count(number);
-		remember_suppressed(hash, number);
+		tetheri_repeat_suppress(way, number);
+		return false;
+	}
+	/* Only now: another way to the same site may not be suppressed. */
+	if (is_once(event, level) && !tetheri_repeat_add(by_stack ? way : tetheri_repeat_key(event, NULL))) {
+		count_repeat(); /* another thread was first */
 		return false;
 	}
 	if (!may_print(level))
 		return false;
 	report_fn fn = read_callback(&context);
 	if (fn)
-		call_back(fn, context, report, scratch);
+		call_back(fn, context, report, &output);
 	else
-		write_report(report, scratch);
+		write_report(report, &output);
 	return true;
 }
 
 /* Reading a module's symbols for the first time took 12 KiB of stack where it was measured, anything else 5.5. */
-static bool has_stack(void)
+bool tetheri_has_stack(void)
 {
-	stack_t stack;
 	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+	stack_t stack;
 
+	if (here >= tetheri_thread.stack_low && here < tetheri_thread.stack_high)
+		return here - tetheri_thread.stack_low >= STACK_BYTES;
 	if (sigaltstack(NULL, &stack) != 0 || !(stack.ss_flags & SS_ONSTACK))
 		return true;
 	return here - (uintptr_t)stack.ss_sp >= STACK_BYTES;
 }
 
-/* With cancellation disabled, once at a time in a thread. */
-static void tell_as_far_as_possible(const struct tetheri_event *event, enum tether_level level)
+/* With cancellation disabled, once at a time in a thread. True: it was told. */
+static bool tell_as_far_as_possible(const struct tetheri_event *event, enum tether_level level)
 {
-	struct tetheri_scratch *scratch = has_stack() ? tetheri_scratch_get() : NULL;
-	bool is_told = true;
+	bool has_stack = tetheri_has_stack(), is_told = true;
+	struct tetheri_scratch *scratch = has_stack ? tetheri_scratch_get() : NULL;
 
-	if (scratch)
+	if (scratch) {
 		is_told = tell(event, level, scratch);
-	else if (may_print(level))
-		tell_shortly(event, level, has_stack() ? "there is no memory" : "the signal's stack is too small");
-	if (scratch)
 		tetheri_scratch_put(scratch);
-	if (is_told && (level == TETHER_ABORT || tetheri_option(abort)))
-		abort();
+	} else if (is_once(event, level) && !tetheri_repeat_add(tetheri_repeat_key(event, NULL))) {
+		count_repeat();
+		is_told = false;
+	} else if (may_print(level)) {
+		tell_shortly(event, level, has_stack ? "there is no memory" : "the stack is too small");
+	}
+	return is_told;
 }
 
 void tetheri_report(const struct tetheri_event *event)
 {
 	int saved_errno = errno, cancel_state;
-	bool nested = tetheri_thread.reporting;
+	bool nested = tetheri_thread.reporting, is_told = false;
 
 	/* A thread that is caught becomes an owner, to have a number and a name; unless that is what failed. */
 	if (event->kind != TETHER_NO_OWNER && tether_self_ == TETHER_NOBODY_ && !nested)
@@ -294,17 +280,21 @@ void tetheri_report(const struct tetheri_event *event)
 	enum tether_level level = level_of(event);
 	tetheri_count_shared(failed);
 	if (nested || level == TETHER_COUNT) {
-		atomic_fetch_add_explicit(&tetheri_told.repeated, 1, memory_order_relaxed);
-	} else if (is_once(event, level) && tetheri_option(dedup) == TETHERI_DEDUP_SITE && !is_new(site_hash(event))) {
-		count_repeat(site_hash(event));
+		count_repeat();
+	} else if (is_once(event, level) && tetheri_option(dedup) == TETHERI_DEDUP_SITE &&
+	           tetheri_repeat_is(tetheri_repeat_key(event, NULL))) {
+		count_repeat();
 	} else {
 		tetheri_thread.reporting = true;
 		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 		TETHERI_PROBE_REPORT(event->kind, event->tag);
-		tell_as_far_as_possible(event, level);
+		is_told = tell_as_far_as_possible(event, level);
 		pthread_setcancelstate(cancel_state, NULL);
 		tetheri_thread.reporting = false;
 	}
+	/* As it was before, for a handler of SIGABRT that does not return. */
+	if (is_told && (level == TETHER_ABORT || tetheri_option(abort)))
+		abort();
 	errno = saved_errno;
 }
 
@@ -314,6 +304,8 @@ void tetheri_report_tag(enum tether_kind kind, const char *operation, const stru
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
 
 	event.owner = tetheri_tag_home(tag);
+	event.word = word;
+	event.origin = tetheri_tag_origin(tag);
 	if (tetheri_word_is_tag(tag, word))
 		event.type = tetheri_word_type(word);
 	tetheri_report(&event);

@@ -1,7 +1,7 @@
 /* report.h - the parts of a report inside the library: an event becomes a story, a story becomes text or JSON.
  * SPDX-License-Identifier: MIT
  *
- *     event --> report.c: whether, how loud --> story.c: stacks, owners, history --> words.c: verdict, advice
+ *     event --> report.c, repeat.c: whether, how loud --> story.c: stacks, owners, history --> words.c: verdict, advice
  *                                                                             --> report_text.c, report_json.c
  *                                                                             --> the callback, or sink.c */
 #ifndef TETHERI_REPORT_H

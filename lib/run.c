@@ -71,6 +71,13 @@ void tetheri_run_leave(struct tetheri_run *run)
 	pthread_setcancelstate(run->cancel_state, NULL);
 }
 
+static __attribute__((noinline)) void end_story(const struct tether *tag, uint64_t word)
+{
+	tetheri_note(tag, TETHER_EVENT_DESTROYED, NULL);
+	if (word & TETHERI_LABELLED)
+		tetheri_side_end(tag);
+}
+
 void tetheri_run_destructor(struct tetheri_runner *runner, struct tether *tag)
 {
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_RELAXED);
@@ -80,10 +87,9 @@ void tetheri_run_destructor(struct tetheri_runner *runner, struct tether *tag)
 	assert(!runner->in_destructor);
 	assert(tetheri_word_state(word) == TETHERI_DROPPED);
 	set_doing(type);
-	tetheri_note(tag, TETHER_EVENT_DESTROYED, NULL);
 	tetheri_type_note_end(type);
-	if (word & TETHERI_LABELLED)
-		tetheri_side_end(tag);
+	if (tetheri_unlikely(word & TETHERI_LABELLED) || tetheri_traces(TETHERI_TRACE_HISTORY))
+		end_story(tag, word);
 	runner->in_destructor = true;
 	runner->destroying = tag;
 	atomic_signal_fence(memory_order_seq_cst); /* a handler that checks it finds it ours, before or after */
@@ -121,7 +127,7 @@ void tetheri_run_undelivered(struct tether_message *message)
 }
 
 /* One node from a list: at home, or a stray whose owner has gone. */
-void tetheri_run_node(struct tetheri_run *run, struct tether *node)
+static inline void run_node(struct tetheri_run *run, struct tether *node)
 {
 	struct tetheri_counts *counts = tetheri_counts_of(run->runner);
 	tether_owner_t home = __atomic_load_n(&node->owner_, __ATOMIC_RELAXED) & ~TETHERI_DROPPED_BIT;
@@ -163,7 +169,7 @@ size_t tetheri_run_lists(struct tetheri_run *run, size_t max_nodes)
 		if (!node)
 			break;
 		handled++;
-		tetheri_run_node(run, node);
+		run_node(run, node);
 	}
 	return handled;
 }

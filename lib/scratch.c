@@ -13,7 +13,7 @@
 
 #include "scratch.h"
 
-#define REGION_BYTES ((size_t)256 * 1024) /* pages that nothing touches cost nothing */
+#define REGION_BYTES ((size_t)1024 * 1024) /* pages that nothing touches cost nothing */
 #define SPARES 4
 
 struct tetheri_scratch {

@@ -2,16 +2,16 @@
  * SPDX-License-Identifier: MIT
  *
  * An episode begins with the push that finds the inbox empty, which notes the time in `since`, and ends when
- * the owner takes what is there, before which it notes the time in `drained`:
+ * the owner takes what is there, before which it notes the time in `took`:
  *
  *     push (EMPTY or ARMED) --> since = now      push (1, 2, 4, 8, ... pending) --> older than stall_ms?  --> told
- *     drain                 --> drained = now                                       more than queue_warn? --> told
+ *     take                  --> took = now                                          more than queue_warn? --> told
  *
  * There is no watchdog thread, so an owner to which nobody sends any more is not told of; neither does it
  * grow. To look at the clock only when the number of nodes doubles keeps the cost of a push what it was.
  *
  * Invariant: bit 0 of `since` is set by one sender, by CAS: it tells. A new episode clears it.
- * Invariant: a `since` that is older than `drained` belongs to an episode that has ended, and whose
+ * Invariant: a `since` that is older than `took` belongs to an episode that has ended, and whose
  *   successor has not noted its time yet: it says nothing. */
 #include "internal.h"
 #include "probe.h"
@@ -51,9 +51,9 @@ void tetheri_stall_look(struct tetheri_slot *slot, uint64_t pending)
 	if (!is_long && !is_power_of_two(pending))
 		return;
 	uint64_t since = atomic_load_explicit(&slot->since, memory_order_relaxed);
-	uint64_t drained = atomic_load_explicit(&slot->drained, memory_order_relaxed);
+	uint64_t took = atomic_load_explicit(&slot->took, memory_order_relaxed);
 	uint64_t now = tetheri_now_coarse();
-	bool is_old = stall_ns > 0 && (since | TOLD) >= drained && now > since && now - since > stall_ns;
+	bool is_old = stall_ns > 0 && (since | TOLD) >= took && now > since && now - since > stall_ns;
 	/* Who sends to itself, from its own handlers, knows. */
 	if ((is_long || is_old) && slot != tetheri_thread.slot)
 		tell(slot, since);

@@ -76,7 +76,7 @@ void tetheri_story_doing(const struct tetheri_slot *slot, struct tetheri_text *t
 	else if (!tetheri_type_in_module(type)) /* the module that it was in may have gone since */
 		tetheri_put(text, "%s an object", is_doing ? "is destroying" : "last destroyed");
 	else
-		tetheri_put(text, "%s %s", is_doing ? "is destroying a" : "last destroyed a", tetheri_type_word(type->name));
+		tetheri_put(text, "%s %.200s", is_doing ? "is destroying a" : "last destroyed a", tetheri_type_word(type->name));
 }
 
 static const char *copy_name(const char *name, struct tetheri_scratch *scratch)
@@ -128,8 +128,12 @@ static void tell_history(struct tether_report *out, const struct facts *facts, s
 	uint64_t ago_ns;
 	size_t n = 0;
 
+	/* What was noted before the option was last switched on may be of another object: its end went unseen. */
+	uint64_t since = atomic_load_explicit(&tetheri_history_since, memory_order_relaxed);
 	for (; events && n < TETHER_HISTORY_EVENTS && side->event[n].kind != TETHER_EVENT_NONE; n++) {
 		const struct tetheri_side_event *event = &side->event[n];
+		if (event->when_ns < since)
+			break;
 
 		bool has_owner = !(event->by & TETHERI_NO_OWNER_BIT);
 		tetheri_owner_describe(has_owner ? event->by : 0, &who);
@@ -155,10 +159,10 @@ static void tell_object(struct tether_report *out, const struct tetheri_event *e
 		out->object = (const char *)event->tag - event->type->offset;
 		out->object_bytes = event->type->size;
 	}
-	facts->bound = origin_stack(tetheri_tag_origin(event->tag), &out->bound_ns, scratch);
+	facts->bound = origin_stack(event->origin, &out->bound_ns, scratch);
 	if (!side || !event->type || !tetheri_side_read(event->tag, side))
 		return;
-	if (__atomic_load_n(&event->tag->state_, __ATOMIC_RELAXED) & TETHERI_LABELLED && side->label[0])
+	if ((event->word & TETHERI_LABELLED) && side->label[0])
 		out->label = side->label;
 	if (tetheri_option(history))
 		facts->side = side;

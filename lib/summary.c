@@ -1,5 +1,6 @@
 /* summary.c - the last word at exit: what was reported, what was lost, what was never dropped.
  * SPDX-License-Identifier: MIT */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -8,11 +9,43 @@
 #include "sink.h"
 #include "suppress.h"
 
-#define TEXT_BYTES (16 << 10)
+#define TEXT_BYTES (64 << 10)
+#define LINE_BYTES (32 << 10) /* for a line, and for all suppressions that were used */
 
 static uint64_t get(const _Atomic uint64_t *counter)
 {
 	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* What a parent had reported when it forked is not its child's. */
+static struct {
+	uint64_t printed, repeated, suppressed;
+} inherited; /* the child's only thread writes it */
+
+static uint64_t told(const _Atomic uint64_t *counter, uint64_t before)
+{
+	return get(counter) - before;
+}
+
+static void begin_child(void)
+{
+	inherited.printed = get(&tetheri_told.printed);
+	inherited.repeated = get(&tetheri_told.repeated);
+	inherited.suppressed = tetheri_suppress_total();
+}
+
+void tetheri_summary_start(void)
+{
+	(void)pthread_atfork(NULL, NULL, begin_child); /* without memory a child counts its parent's too */
+}
+
+/* Written in pieces: there may be any number of lines. */
+static void flush(struct tetheri_text *text)
+{
+	if (text->used + LINE_BYTES < text->size)
+		return;
+	tetheri_sink_write_text(text->bytes, tetheri_text_length(text));
+	text->used = 0;
 }
 
 static void put_pending(struct tetheri_text *text)
@@ -28,6 +61,7 @@ static void put_pending(struct tetheri_text *text)
 		tetheri_owner_describe(atomic_load_explicit(&slot->id, memory_order_relaxed), &who);
 		tetheri_put(text, "  pending for '%s' (owner #%llu): %llu\n", who.name, (unsigned long long)who.number,
 		            (unsigned long long)pending);
+		flush(text);
 	}
 }
 
@@ -36,15 +70,18 @@ static void put_never_ended(struct tetheri_text *text)
 	const struct tether_type *type;
 	unsigned at = 0;
 
-	while ((type = tetheri_type_never_ended(&at)))
+	while ((type = tetheri_type_never_ended(&at))) {
 		tetheri_put(text, "  bound but never destroyed: objects of the type %.200s\n", type->name);
+		flush(text);
+	}
 }
 
 static void put_summary(struct tetheri_text *text, const struct tether_counters *total)
 {
 	tetheri_put(text, "==%d== tether: at exit: %llu reports, %llu repeats, %llu suppressed, %llu leaked, %llu pending\n",
-	            (int)getpid(), (unsigned long long)get(&tetheri_told.printed), (unsigned long long)get(&tetheri_told.repeated),
-	            (unsigned long long)tetheri_suppress_total(), (unsigned long long)total->leaked,
+	            (int)getpid(), (unsigned long long)told(&tetheri_told.printed, inherited.printed),
+	            (unsigned long long)told(&tetheri_told.repeated, inherited.repeated),
+	            (unsigned long long)(tetheri_suppress_total() - inherited.suppressed), (unsigned long long)total->leaked,
 	            (unsigned long long)total->pending);
 	put_pending(text);
 	put_never_ended(text);
@@ -65,7 +102,9 @@ void tetheri_summary_at_exit(void)
 	struct tetheri_scratch *scratch;
 
 	(void)tether_stats(0, &total);
-	if (total.failed_checks == 0 && total.pending == 0 && total.leaked == 0)
+	bool has_told = told(&tetheri_told.printed, inherited.printed) || told(&tetheri_told.repeated, inherited.repeated) ||
+	                tetheri_suppress_total() > inherited.suppressed;
+	if (!has_told && total.pending == 0 && total.leaked == 0)
 		return;
 	if (!tetheri_option(exit_summary) || tetheri_option(level) == TETHER_COUNT || !(scratch = tetheri_scratch_get()))
 		return;
@@ -77,11 +116,21 @@ void tetheri_summary_at_exit(void)
 	tetheri_scratch_put(scratch);
 }
 
+/* Not fflush(NULL): a thread may sit in a read of some stream for ever, and hold its lock. */
+static void flush_stream(FILE *stream)
+{
+	if (ftrylockfile(stream) != 0)
+		return;
+	(void)fflush_unlocked(stream);
+	funlockfile(stream);
+}
+
 /* After the handlers of atexit(), as nothing but _exit() can change the status there. */
 __attribute__((destructor)) static void set_exit_status(void)
 {
-	if (tetheri_option(exit_code) == 0 || get(&tetheri_told.printed) == 0)
+	if (tetheri_option(exit_code) == 0 || told(&tetheri_told.printed, inherited.printed) == 0)
 		return;
-	(void)fflush(NULL);
+	flush_stream(stdout);
+	flush_stream(stderr);
 	_exit(tetheri_option(exit_code));
 }

@@ -403,16 +403,32 @@ int tetheri_suppress_find(const struct tether_report *report)
 	return number;
 }
 
-/* The set may have been replaced since it was found: then the total alone knows. */
-void tetheri_suppress_count(int number)
+static bool count_line(int number)
 {
 	struct set *set = set_enter();
 	unsigned at = set ? ((unsigned)number - set->first) & INT_MAX : 0;
+	bool is_in_use = set && at < set->count;
 
-	if (set && at < set->count)
+	if (is_in_use)
 		atomic_fetch_add_explicit(&set->lines[at].used, 1, memory_order_relaxed);
 	set_leave();
+	return is_in_use;
+}
+
+/* The set may have been replaced since it was found: then the total alone knows. */
+void tetheri_suppress_count(int number)
+{
+	(void)count_line(number);
 	atomic_fetch_add_explicit(&total, 1, memory_order_relaxed);
+}
+
+bool tetheri_suppress_again(int number)
+{
+	bool is_in_use = count_line(number);
+
+	if (is_in_use)
+		atomic_fetch_add_explicit(&total, 1, memory_order_relaxed);
+	return is_in_use;
 }
 
 uint64_t tetheri_suppress_total(void)

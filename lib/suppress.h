@@ -22,6 +22,7 @@ bool tetheri_suppress_any(void);
  * number, for tetheri_suppress_count; TETHERI_SUPPRESS_NONE. Any thread, signal handlers too. */
 int tetheri_suppress_find(const struct tether_report *report);
 void tetheri_suppress_count(int number);              /* it was used once more */
+bool tetheri_suppress_again(int number);              /* the same, of one that was found before; false: it is in use no more */
 void tetheri_suppress_put(struct tetheri_text *text); /* those that were used, a line each; nothing if none was */
 uint64_t tetheri_suppress_total(void);
 

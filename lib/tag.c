@@ -99,6 +99,8 @@ bool tether_check_failed_(const struct tether *tag, const char *file, int line, 
 	/* Acquire: pairs with the release of the transition, so that what we print belongs together. */
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
 	event.owner = tetheri_tag_home(tag);
+	event.word = word;
+	event.origin = tetheri_tag_origin(tag);
 	event.kind = tetheri_tag_verdict(tag, owner, word);
 	if (tetheri_word_is_tag(tag, word))
 		event.type = tetheri_word_type(word);

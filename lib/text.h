@@ -21,6 +21,14 @@ struct tetheri_text {
 __attribute__((format(printf, 2, 3))) void tetheri_put(struct tetheri_text *text, const char *format, ...);
 void tetheri_put_age(struct tetheri_text *text, uint64_t ns); /* "18.4 ms" */
 
+/* Names and labels may come from strangers: they must not write lines, or to a terminal, of their own. */
+static inline void tetheri_clean(char *bytes, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		if ((unsigned char)bytes[i] < 0x20 || bytes[i] == 0x7f)
+			bytes[i] = '?';
+}
+
 /* What was written, in bytes. */
 static inline size_t tetheri_text_length(const struct tetheri_text *text)
 {

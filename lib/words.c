@@ -176,7 +176,10 @@ static void put_suppression(struct tetheri_text *text, const struct tether_repor
 
 	if (!what && report->type)
 		what = report->type;
-	tetheri_put(text, "%s:%s", tetheri_words(report->kind)->name, what ? what : "*");
+	if (what)
+		tetheri_put(text, "%s:^%s$", tetheri_words(report->kind)->name, what);
+	else
+		tetheri_put(text, "%s:*", tetheri_words(report->kind)->name);
 }
 
 static const char *line_of(struct tetheri_scratch *scratch, void (*put)(struct tetheri_text *, const struct tether_report *),

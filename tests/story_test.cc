@@ -248,7 +248,7 @@ TEST_F(Story, IsShortOnTheSmallestSignalStackAndWholeOnALarger)
 	EXPECT_EQ(heard.kind, TETHER_NEVER_BOUND);
 	EXPECT_EQ(heard.frames, 0U);
 	EXPECT_NE(heard.text.find("story_test.cc:"), std::string::npos) << heard.text;
-	EXPECT_NE(heard.text.find("stack is too small"), std::string::npos) << heard.text;
+	EXPECT_NE(heard.text.find("the stack is too small"), std::string::npos) << heard.text;
 	on_a_signal_stack(32768, [] { raise(SIGUSR1); });
 	EXPECT_EQ(heard.kind, TETHER_NEVER_BOUND);
 	EXPECT_GT(heard.frames, 0U);
