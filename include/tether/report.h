@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: MIT
  *
  * Fork: the child inherits callback and options. Signal handlers: tether_describe and tether_dump; none of
- * the others (a check that fails in a handler is reported all the same). Thread exit: a report made while a
- * thread exits still names its owner. dlclose: a callback must be taken back before its module goes. */
+ * the others (a check that fails in a handler is reported all the same; in one line where its stack has less
+ * than 13 KiB to spare). Thread exit: a report made while a thread exits still names its owner. dlclose: a
+ * callback must be taken back before its module goes. */
 #ifndef TETHER_REPORT_H
 #define TETHER_REPORT_H
 
