@@ -19,7 +19,7 @@ TETHER_BEGIN_
  * once, at the first use of the library, on the thread that uses it. It may use the library itself, which then
  * goes on with what is set so far; what it sets by a call wins. It may wait for other threads: those that use
  * the library meanwhile go on after a second, with a warning. */
-TETHER_API const char *tether_default_options(void) __attribute__((weak));
+const char *tether_default_options(void) __attribute__((weak, visibility("default")));
 
 /** Set one option: tether_set_option("history", "1"). The value is taken as it is, without quotes.
  * Any thread. Takes a lock; may open files, ask the kernel for memory, and write a warning to standard error.
