@@ -59,7 +59,8 @@ static void check_values(void)
 	}
 	CHECK(!(trace & TETHERI_TRACE_STACKS) == (tetheri_option(bind_stacks) == TETHERI_BIND_STACKS_OFF));
 	CHECK(!(trace & TETHERI_TRACE_HISTORY) == !tetheri_option(history));
-	CHECK(!(trace & TETHERI_TRACE_STALLS) == (!tetheri_option(stall_ms) && !tetheri_option(queue_warn)));
+	CHECK(!(trace & TETHERI_TRACE_STALLS) == !tetheri_option(stall_ms));
+	CHECK(!(trace & TETHERI_TRACE_QUEUES) == !tetheri_option(queue_warn));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -108,9 +108,11 @@ static char *string_take(const uint8_t **data, size_t *size)
 {
 	const uint8_t *end = *size ? memchr(*data, '\0', *size) : NULL;
 	size_t length = end ? (size_t)(end - *data) : 0;
-	char *string = strndup((const char *)*data, length);
+	char *string = malloc(length + 1);
 
 	CHECK(string);
+	memcpy(string, length ? *data : (const uint8_t *)"", length);
+	string[length] = '\0';
 	if (end) {
 		*data += length + 1;
 		*size -= length + 1;
