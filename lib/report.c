@@ -269,32 +269,41 @@ static bool tell_as_far_as_possible(const struct tetheri_event *event, enum teth
 	return is_told;
 }
 
+/* Is it only to be counted? */
+static bool is_silent(const struct tetheri_event *event, enum tether_level level)
+{
+	if (tetheri_thread.reporting || level == TETHER_COUNT)
+		return true;
+	return is_once(event, level) && tetheri_option(dedup) == TETHERI_DEDUP_SITE &&
+	       tetheri_repeat_is(tetheri_repeat_key(event, NULL));
+}
+
+static bool report_alone(const struct tetheri_event *event, enum tether_level level)
+{
+	int cancel_state;
+
+	tetheri_thread.reporting = true;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	TETHERI_PROBE_REPORT(event->kind, event->tag);
+	bool is_told = tell_as_far_as_possible(event, level);
+	pthread_setcancelstate(cancel_state, NULL);
+	tetheri_thread.reporting = false;
+	return is_told;
+}
+
 void tetheri_report(const struct tetheri_event *event)
 {
-	int saved_errno = errno, cancel_state;
-	bool nested = tetheri_thread.reporting, is_told = false;
+	int saved_errno = errno;
 
 	/* A thread that is caught becomes an owner, to have a number and a name; unless that is what failed. */
-	if (event->kind != TETHER_NO_OWNER && tether_self_ == TETHER_NOBODY_ && !nested)
+	if (event->kind != TETHER_NO_OWNER && tether_self_ == TETHER_NOBODY_ && !tetheri_thread.reporting)
 		(void)tetheri_owner_make(event->address);
 	enum tether_level level = level_of(event);
 	tetheri_count_shared(failed);
-	if (nested || level == TETHER_COUNT) {
+	if (is_silent(event, level))
 		count_repeat();
-	} else if (is_once(event, level) && tetheri_option(dedup) == TETHERI_DEDUP_SITE &&
-	           tetheri_repeat_is(tetheri_repeat_key(event, NULL))) {
-		count_repeat();
-	} else {
-		tetheri_thread.reporting = true;
-		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-		TETHERI_PROBE_REPORT(event->kind, event->tag);
-		is_told = tell_as_far_as_possible(event, level);
-		pthread_setcancelstate(cancel_state, NULL);
-		tetheri_thread.reporting = false;
-	}
-	/* As it was before, for a handler of SIGABRT that does not return. */
-	if (is_told && (level == TETHER_ABORT || tetheri_option(abort)))
-		abort();
+	else if (report_alone(event, level) && (level == TETHER_ABORT || tetheri_option(abort)))
+		abort(); /* all is as it was, for a handler of SIGABRT that does not return */
 	errno = saved_errno;
 }
 

@@ -95,10 +95,11 @@ static void put_time(struct tetheri_text *text)
 	int64_t year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
 	int64_t of_year = day - (365 * year + year / 4 - year / 100);
 	int64_t month = (5 * of_year + 2) / 153;
-	tetheri_put(text, ",\"time\":\"%04lld-%02lld-%02lldT%02lld:%02lld:%02lld.%06ldZ\"",
-	            (long long)(year + era * 400 + (month >= 10)), (long long)(month < 10 ? month + 3 : month - 9),
-	            (long long)(of_year - (153 * month + 2) / 5 + 1), (long long)(seconds / 3600), (long long)(seconds / 60 % 60),
-	            (long long)(seconds % 60), now.tv_nsec / 1000);
+	long long date[] = {year + era * 400 + (month >= 10), month < 10 ? month + 3 : month - 9,
+	                    of_year - (153 * month + 2) / 5 + 1};
+	long long clock[] = {seconds / 3600, seconds / 60 % 60, seconds % 60};
+	tetheri_put(text, ",\"time\":\"%04lld-%02lld-%02lldT%02lld:%02lld:%02lld.%06ldZ\"", date[0], date[1], date[2], clock[0],
+	            clock[1], clock[2], now.tv_nsec / 1000);
 }
 
 static void put_frame(struct tetheri_text *text, const struct tether_frame *frame)

@@ -163,13 +163,13 @@ static void put_history(struct tetheri_text *text, const struct tether_report *r
 /* Each module of the stacks once, for decoding on another machine. */
 static void put_modules(struct tetheri_text *text, const struct tether_report *report)
 {
-	const struct tether_stack *const stacks[] = {&report->at, &report->bound, &report->owner_made};
+	const struct tether_stack stacks[] = {report->at, report->bound, report->owner_made};
 	const char *told[MODULES];
 	size_t n = 0;
 
 	for (size_t s = 0; s < sizeof stacks / sizeof *stacks; s++)
-		for (size_t i = 0; i < stacks[s]->count; i++) {
-			const struct tether_frame *frame = &stacks[s]->frames[i];
+		for (size_t i = 0; i < stacks[s].count; i++) {
+			const struct tether_frame *frame = &stacks[s].frames[i];
 			size_t k = 0;
 			while (frame->module && k < n && strcmp(told[k], frame->module) != 0)
 				k++;
