@@ -22,7 +22,7 @@ def compiles(compiler, path):
 
 
 def try_piece(name, language, path, loop):
-    if loop and tap.run("gcc -E", GLIB, "-include", f"{loop[1]}.h", "/dev/null").returncode != 0:
+    if loop and tap.run("gcc -E -x c", GLIB, "-include", f"{loop[1]}.h", "/dev/null").returncode != 0:
         tap.note(f"{name} left out: {loop[1]}.h is not installed")
         return
     for compiler in COMPILERS[language]:
