@@ -46,6 +46,13 @@ static void squeeze(char *path)
 	*out = '\0';
 }
 
+const char *tetheri_path_base(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
 void tetheri_path_start(struct tetheri_path *path, struct tetheri_scratch *scratch)
 {
 	*path = (struct tetheri_path){.scratch = scratch, .directory = tetheri_scratch_take(scratch, PATH_BYTES)};

@@ -17,6 +17,7 @@ struct tetheri_path {
 	const char *given, *tidy; /* the last one: it often comes again */
 };
 
+const char *tetheri_path_base(const char *path); /* what follows the last slash */
 void tetheri_path_start(struct tetheri_path *path, struct tetheri_scratch *scratch);
 /* The tidy form of a name, from the scratch; of NULL: NULL. */
 const char *tetheri_path_tidy(struct tetheri_path *path, const char *file);

@@ -5,6 +5,7 @@
  * about, how to silence it, what is needed to decode it elsewhere, and one line for those who search logs. */
 #include <string.h>
 
+#include "path.h"
 #include "report.h"
 
 #define RED "\033[1;31m"
@@ -19,13 +20,6 @@ static const char *color(const struct tetheri_text *text, const char *escape)
 	return text->colors ? escape : "";
 }
 
-static const char *base_name(const char *path)
-{
-	const char *slash = path ? strrchr(path, '/') : NULL;
-
-	return slash ? slash + 1 : path;
-}
-
 static void put_frame(struct tetheri_text *text, const char *indent, size_t number, const struct tether_frame *frame)
 {
 	tetheri_put(text, "%s#%zu %-*s ", indent, number, NAME_WIDTH, frame->function ? frame->function : "??");
@@ -36,7 +30,7 @@ static void put_frame(struct tetheri_text *text, const char *indent, size_t numb
 	else if (!frame->address)
 		tetheri_put(text, "(says the check)\n");
 	else if (frame->module)
-		tetheri_put(text, "(%s+0x%llx)\n", base_name(frame->module), (unsigned long long)frame->offset);
+		tetheri_put(text, "(%s+0x%llx)\n", tetheri_path_base(frame->module), (unsigned long long)frame->offset);
 	else
 		tetheri_put(text, "(%p)\n", frame->address);
 }
@@ -44,7 +38,7 @@ static void put_frame(struct tetheri_text *text, const char *indent, size_t numb
 /* How the C library started the thread is of no interest, where it has no names. */
 static bool is_start(const struct tether_frame *frame)
 {
-	return !frame->function && frame->module && strncmp(base_name(frame->module), "libc.so", 7) == 0;
+	return !frame->function && frame->module && strncmp(tetheri_path_base(frame->module), "libc.so", 7) == 0;
 }
 
 static void put_stack_from(struct tetheri_text *text, const char *indent, const struct tether_stack *stack, size_t max_frames)

@@ -416,6 +416,14 @@ void tetheri_sink_write_text(const char *bytes, size_t size)
 		tetheri_sink_write(bytes, size);
 }
 
+void tetheri_sink_make_room(struct tetheri_text *text, size_t wanted)
+{
+	if (text->used + wanted < text->size)
+		return;
+	tetheri_sink_write_text(text->bytes, tetheri_text_length(text));
+	text->used = 0;
+}
+
 /* With the turn. */
 static int log_set(const char *pattern)
 {

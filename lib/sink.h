@@ -7,13 +7,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "text.h"
+
 #pragma GCC visibility push(hidden)
 
 /* Write whole texts, whichever threads write at once. Any thread, signal handlers too, cancellation
  * disabled by the caller. What cannot be written is counted. errno stays. */
 void tetheri_sink_write(const char *bytes, size_t size);
-void tetheri_sink_write_text(const char *bytes, size_t size);  /* what is no report: not into a log of JSON lines */
-void tetheri_sink_write_error(const char *bytes, size_t size); /* to standard error, whatever the log */
+void tetheri_sink_write_text(const char *bytes, size_t size); /* what is no report: not into a log of JSON lines */
+/* What is in the text goes there as well, if fewer than `wanted` bytes are left for the next line. */
+void tetheri_sink_make_room(struct tetheri_text *text, size_t wanted);
+void tetheri_sink_write_error(const char *bytes, size_t size);                         /* to standard error, whatever the log */
 void tetheri_sink_warn(const char *format, ...) __attribute__((format(printf, 1, 2))); /* "tether: ...\n", likewise */
 uint64_t tetheri_sink_lost(void);                                                      /* texts that could not be written whole */
 uint64_t tetheri_sink_out_of_turn(void); /* texts written without the lock, whose holder did not come back */

@@ -19,7 +19,6 @@
 struct facts {
 	uint64_t now;
 	struct tetheri_stack *bound, *made;
-	uint64_t bound_ns;
 	struct tetheri_side *side;
 };
 
@@ -189,20 +188,13 @@ static void skip_library(struct tether_report *out)
 		}
 }
 
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
 /* Is the check where the first address says? Not if it is a function's last call: then that has become a jump, and the first
  * address is the caller's; nor without symbols. */
 static bool has_check(const struct tether_stack *at, const struct tetheri_event *event)
 {
 	for (size_t i = 0; i < at->count && at->frames[i].address == event->address; i++)
 		if (at->frames[i].file && at->frames[i].line == event->line &&
-		    strcmp(base_name(at->frames[i].file), base_name(event->file)) == 0)
+		    strcmp(tetheri_path_base(at->frames[i].file), tetheri_path_base(event->file)) == 0)
 			return true;
 	return false;
 }

@@ -39,15 +39,6 @@ void tetheri_summary_start(void)
 	(void)pthread_atfork(NULL, NULL, begin_child); /* without memory a child counts its parent's too */
 }
 
-/* Written in pieces: there may be any number of lines. */
-static void flush(struct tetheri_text *text)
-{
-	if (text->used + LINE_BYTES < text->size)
-		return;
-	tetheri_sink_write_text(text->bytes, tetheri_text_length(text));
-	text->used = 0;
-}
-
 static void put_pending(struct tetheri_text *text)
 {
 	uint32_t size = tetheri_table_size();
@@ -61,7 +52,7 @@ static void put_pending(struct tetheri_text *text)
 		tetheri_owner_describe(atomic_load_explicit(&slot->id, memory_order_relaxed), &who);
 		tetheri_put(text, "  pending for '%s' (owner #%llu): %llu\n", who.name, (unsigned long long)who.number,
 		            (unsigned long long)pending);
-		flush(text);
+		tetheri_sink_make_room(text, LINE_BYTES);
 	}
 }
 
@@ -72,7 +63,7 @@ static void put_never_ended(struct tetheri_text *text)
 
 	while ((type = tetheri_type_never_ended(&at))) {
 		tetheri_put(text, "  bound but never destroyed: objects of the type %.200s\n", type->name);
-		flush(text);
+		tetheri_sink_make_room(text, LINE_BYTES);
 	}
 }
 

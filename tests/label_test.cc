@@ -13,17 +13,6 @@ namespace
 class Label : public Quiet
 {
 protected:
-	static std::string describe(const struct tether *tag)
-	{
-		char line[512];
-
-		tether_describe(tag, line, sizeof line);
-		return line;
-	}
-	static bool shows(const struct tether *tag, const std::string &label)
-	{
-		return describe(tag).find('"' + label + '"') != std::string::npos;
-	}
 	static bool shows_none(const struct tether *tag) { return describe(tag).find('"') == std::string::npos; }
 
 	/* What a report says of the label and what it prints, when the object is used on a thread that may not. */

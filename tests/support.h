@@ -49,6 +49,20 @@
 #define UNDER_ASAN false
 #endif
 
+inline std::string describe(const struct tether *tag)
+{
+	char line[512];
+
+	tether_describe(tag, line, sizeof line);
+	return line;
+}
+
+/* Is this the label of the object? */
+inline bool shows(const struct tether *tag, const std::string &label)
+{
+	return describe(tag).find('"' + label + '"') != std::string::npos;
+}
+
 /* Big counts are divided by TETHER_TEST_SCALE, or by what the tool that we run under costs. */
 inline size_t scaled(size_t count)
 {

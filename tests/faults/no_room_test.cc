@@ -45,17 +45,6 @@ namespace
 class NoRoom : public Quiet
 {
 protected:
-	static std::string describe(const struct tether *tag)
-	{
-		char line[512];
-
-		tether_describe(tag, line, sizeof line);
-		return line;
-	}
-	static bool shows(const struct tether *tag, const std::string &label)
-	{
-		return describe(tag).find('"' + label + '"') != std::string::npos;
-	}
 	/* Label it; the kernel grants so many requests meanwhile. */
 	static int label(Thing *thing, const char *label, size_t granted)
 	{
