@@ -133,6 +133,19 @@ TEST_F(Stall, IsNotToldOfAnOwnerThatDrains)
 	drop(5);
 }
 
+TEST_F(Stall, IsToldOfAnOwnerThatOnlyNibbles)
+{
+	drop(50);
+	home.run([] { EXPECT_EQ(tether_drain(1), 1U); }); /* it has taken all, and handled one */
+	drop(1);
+	for (std::chrono::milliseconds waited(0); waited < longer; waited += stall / 3) {
+		std::this_thread::sleep_for(stall / 3);
+		home.run([] { EXPECT_EQ(tether_drain(1), 1U); });
+	}
+	drop(1);
+	EXPECT_EQ(reports.take_kinds(), Kinds{TETHER_STALLED});
+}
+
 TEST_F(Stall, IsNotToldOfWhatAnOwnerSendsToItself)
 {
 	home.run([&] {

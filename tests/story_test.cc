@@ -187,6 +187,74 @@ TEST_F(Story, TellsThreadsByTheKernelsNumbers)
 	home.run([&] { tether_fini(&thing.tether); });
 }
 
+/* What strangers may have written. */
+
+TEST_F(Story, NamesWriteNoLinesOfTheirOwn)
+{
+	Thing thing;
+	Thread home;
+	static std::string text;
+
+	home.run([&] {
+		tether_self_set_name("x\nSUMMARY: \033[2J");
+		tether_bind(&thing.tether, &thing_type);
+		EXPECT_EQ(tether_set_label(&thing.tether, "y\nSUMMARY: \033[2J"), 0);
+	});
+	tether_set_report_callback([](const struct tether_report *report, void *) { text = report->text; }, nullptr);
+	TETHER_CHECK(&thing.tether);
+	EXPECT_NE(text.find("x?SUMMARY: ?[2J"), std::string::npos) << text;
+	EXPECT_NE(text.find("y?SUMMARY: ?[2J"), std::string::npos) << text;
+	EXPECT_EQ(text.find('\033'), std::string::npos);
+	EXPECT_EQ(text.find("\nSUMMARY: ?"), std::string::npos);
+	home.run([&] { tether_fini(&thing.tether); });
+}
+
+/* A suppression is of a way, not of a site. */
+
+extern "C" {
+__attribute__((noinline)) void story_write(const struct tether *tag)
+{
+	TETHER_CHECK(tag);
+	asm volatile("");
+}
+__attribute__((noinline)) void story_legacy(const struct tether *tag)
+{
+	story_write(tag);
+	asm volatile("");
+}
+__attribute__((noinline)) void story_new(const struct tether *tag)
+{
+	story_write(tag);
+	asm volatile("");
+}
+}
+
+TEST_F(Story, SuppressedWayHidesNoOtherToTheSameSite)
+{
+	struct tether zero = {0, 0, 0, 0};
+	char name[] = "/tmp/tether-story-XXXXXX";
+	int fd = mkstemp(name);
+
+	ASSERT_GE(fd, 0);
+	ASSERT_GT(dprintf(fd, "never-bound:^story_legacy$\n"), 0);
+	close(fd);
+	ASSERT_EQ(tether_set_option("suppressions", name), 0);
+	tether_set_level(TETHER_WARN_ONCE);
+	story_legacy(&zero);
+	if (!stories.empty() && stories[0].at[0] == "story_write" && stories[0].at.size() > 1 && stories[0].at[1] != "story_legacy") {
+		stories.clear();
+		ASSERT_EQ(tether_set_option("suppressions", ""), 0);
+		unlink(name);
+		GTEST_SKIP() << "the library knows no names";
+	}
+	EXPECT_EQ(stories.size(), 0U) << "it is suppressed";
+	for (int i = 0; i < 2; i++)
+		story_new(&zero);
+	EXPECT_EQ(take_one().report.kind, TETHER_NEVER_BOUND);
+	EXPECT_EQ(tether_set_option("suppressions", ""), 0);
+	unlink(name);
+}
+
 /* Places where little is left. */
 
 const struct tether *handled;
