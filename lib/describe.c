@@ -21,7 +21,11 @@ static const char *state_name(enum tetheri_state state)
 	                                    [TETHERI_MOVING] = "changing its owner",
 	                                    [TETHERI_MOVING_DROPPED] = "dropped while it changed its owner",
 	                                    [TETHERI_LENT] = "lent",
+	                                    [TETHERI_LENT_DROPPED] = "lent, and dropped meanwhile",
 	                                    [TETHERI_SHARED] = "shared",
+	                                    [TETHERI_TRANSIT] = "on its way to another owner",
+	                                    [TETHERI_TRANSIT_DROPPED] = "dropped on its way to another owner",
+	                                    [TETHERI_FOLLOWS] = "follows its parent",
 	                                    [TETHERI_DROPPED] = "dropped",
 	                                    [TETHERI_DEAD] = "destroyed"};
 

@@ -121,7 +121,8 @@ struct tetheri_slot {
 
 /* A thread's own part; with tether_self_ well under the 128 bytes of TLS that we allow ourselves. */
 struct tetheri_thread {
-	struct tetheri_slot *slot;     /* NULL before its owner is made and after it has ended */
+	struct tetheri_slot *slot;     /* of the current owner; NULL before the thread's own is made and after it has ended */
+	struct tetheri_slot *own;      /* of the thread's own owner, likewise */
 	struct tetheri_runner *active; /* what runs a destructor or message at this moment, else NULL */
 	struct tetheri_runner runner;  /* while there is no slot */
 	bool ended;
@@ -163,6 +164,9 @@ static inline enum tetheri_place tetheri_owner_find(tether_owner_t id, struct te
 }
 
 /* owner.c */
+/* From now on the calling thread is this owner, which is open. Handlers that come in between find the old one or
+ * the new one, or send to the one what is the other's: a drain sends that on. */
+void tetheri_owner_become(struct tetheri_slot *slot);
 /* The caller's slot, made if need be; NULL: none, or ended. `caller`: who called the library. */
 struct tetheri_slot *tetheri_owner_make(const void *caller);
 struct tetheri_who {
@@ -403,6 +407,7 @@ struct tetheri_event {
 	const struct tether *tag;       /* NULL: none */
 	const struct tether_type *type; /* NULL: none, or not to be trusted */
 	tether_owner_t owner;           /* whose it is, 0: nobody's */
+	tether_owner_t other;           /* the other one in it, see tetheri_words; 0: there is none */
 	uint64_t word;                  /* the tag's state: it is not read again, as its memory may go any moment */
 	tetheri_origin_t origin;        /* where it was bound */
 	const char *file;

@@ -32,7 +32,7 @@ int tether_set_label(struct tether *tag, const char *label)
 	tetheri_clean(clean, length);
 	int error = tetheri_side_set_label(tag, clean);
 	/* Who dropped an unbound object meanwhile may have ended its entry before it was there. */
-	if (tetheri_word_state(__atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE)) >= TETHERI_DROPPED)
+	if (tetheri_state_is_dropped(tetheri_word_state(__atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE))))
 		tetheri_side_end(tag);
 	return error;
 }

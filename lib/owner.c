@@ -35,6 +35,7 @@ __asm__(".globl tetheri_gdb_script");
 #define NO_INDEX UINT32_MAX
 
 __thread tether_owner_t tether_self_ = TETHER_NOBODY_;
+__thread tether_owner_t tether_open_self_ = TETHER_NOBODY_;
 __thread struct tetheri_thread tetheri_thread;
 _Atomic(struct tetheri_slot *) tetheri_chunk[TETHERI_CHUNKS];
 uint64_t tetheri_first_generation;
@@ -188,6 +189,13 @@ static void slot_free(struct tetheri_slot *slot)
 	table.free_last = slot->index;
 }
 
+void tetheri_owner_become(struct tetheri_slot *slot)
+{
+	tetheri_thread.slot = slot;
+	tether_self_ = atomic_load_explicit(&slot->id, memory_order_relaxed);
+	tether_open_self_ = tether_self_;
+}
+
 struct tetheri_slot *tetheri_owner_make(const void *caller)
 {
 	struct tetheri_thread *thread = &tetheri_thread;
@@ -219,8 +227,8 @@ struct tetheri_slot *tetheri_owner_make(const void *caller)
 		tetheri_report_call(TETHER_NO_OWNER, "make an owner", caller);
 		return NULL;
 	}
-	thread->slot = slot;
-	tether_self_ = atomic_load_explicit(&slot->id, memory_order_relaxed);
+	thread->own = slot;
+	tetheri_owner_become(slot);
 	TETHERI_PROBE_OWNER_START(tether_self_, atomic_load_explicit(&slot->number, memory_order_relaxed));
 	return slot;
 }
@@ -234,6 +242,9 @@ static void run_until_quiet(struct tetheri_slot *slot)
 	tetheri_run_enter(&run, true);
 	/* Bounded: others may send faster than we run; what is left then is what close returns. */
 	(void)tetheri_run_lists(&run, QUIET_NODES);
+	/* Before others can find it closed, and count in our place. */
+	tether_open_self_ = TETHER_NOBODY_;
+	atomic_signal_fence(memory_order_seq_cst);
 	tetheri_inbox_close(slot);
 	do {
 		(void)tetheri_run_lists(&run, 0);
@@ -248,7 +259,7 @@ void tetheri_owner_end(struct tetheri_slot *slot)
 	TETHERI_PROBE_OWNER_END(tether_self_, atomic_load_explicit(&slot->number, memory_order_relaxed));
 	tetheri_thread.ended = true;
 	atomic_signal_fence(memory_order_seq_cst); /* a handler in between makes no second owner */
-	tetheri_thread.slot = NULL;
+	tetheri_thread.slot = tetheri_thread.own = NULL;
 	tetheri_table_lock();
 	tetheri_stats_retire(slot);
 	tetheri_name_remember(slot);

@@ -163,6 +163,13 @@ static void put_owners(struct tetheri_text *text, const struct tether_report *re
 	put_number(text, "drained_ns", report->owner_drained_ns, UINT64_MAX);
 	put_number(text, "pending", report->owner_pending, UINT64_MAX);
 	put_field(text, "doing", report->owner_doing);
+	if (report->owner_is_lost)
+		tetheri_put(text, ",\"lost_in_fork\":true");
+	tetheri_put(text, "}");
+	if (!report->other)
+		return;
+	put_who(text, "other", report->other, report->other_number, report->other_name);
+	put_field(text, "role", report->other_role);
 	tetheri_put(text, "}");
 }
 

@@ -93,13 +93,25 @@ static void put_home(struct tetheri_text *text, const struct tether_report *repo
 	tetheri_put(text, "  %s '%s' (owner #%llu", belongs, report->owner_name, (unsigned long long)report->owner_number);
 	if (report->owner_tid)
 		tetheri_put(text, ", tid %d", report->owner_tid);
-	tetheri_put(text, "): %s", report->owner_is_alive ? "alive, " : "exited");
+	tetheri_put(text, "): %s",
+	            report->owner_is_alive  ? "alive, "
+	            : report->owner_is_lost ? "did not survive the fork"
+	                                    : "exited");
 	if (report->owner_is_alive) {
 		put_drained(text, report);
 		tetheri_put(text, ", %llu pending", (unsigned long long)report->owner_pending);
 		if (report->owner_doing)
 			tetheri_put(text, ", %s", report->owner_doing);
 	}
+	tetheri_put(text, "\n");
+}
+
+static void put_other(struct tetheri_text *text, const struct tether_report *report)
+{
+	if (!report->other || !report->other_role)
+		return;
+	tetheri_put(text, "  It is %s ", report->other_role);
+	tetheri_put_owner(text, report->other_number, report->other_name);
 	tetheri_put(text, "\n");
 }
 
@@ -198,6 +210,7 @@ void tetheri_report_text(const struct tether_report *report, struct tetheri_text
 	tetheri_put(text, "  %sWhat to do:%s %s\n", color(text, BOLD), color(text, PLAIN), report->advice);
 	put_caller(text, report);
 	put_home(text, report);
+	put_other(text, report);
 	put_object(text, report);
 	put_bound(text, report);
 	put_history(text, report);

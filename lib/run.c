@@ -126,7 +126,18 @@ void tetheri_run_undelivered(struct tether_message *message)
 	run_message(message, TETHER_UNDELIVERED);
 }
 
-/* One node from a list: at home, or a stray whose owner has gone. */
+/* Its owner lives, and yet it is here: a sender was between two owners, or it moved meanwhile. */
+static bool send_on(struct tether *node, tether_owner_t home)
+{
+	struct tetheri_slot *slot;
+
+	if (tetheri_owner_find(home, &slot) != TETHERI_ALIVE || !tetheri_inbox_push(slot, node))
+		return false;
+	tetheri_count_add(tetheri_counts(), forwarded, 1);
+	return true;
+}
+
+/* One node from a list: at home, or a stray. */
 static inline void run_node(struct tetheri_run *run, struct tether *node)
 {
 	struct tetheri_counts *counts = tetheri_counts_of(run->runner);
@@ -135,6 +146,8 @@ static inline void run_node(struct tetheri_run *run, struct tether *node)
 	bool is_home = home == tether_self_ || home == TETHER_NOBODY_;
 
 	tetheri_tsan_acquire(node);
+	if (tetheri_unlikely(!is_home) && send_on(node, home))
+		return;
 	if (tetheri_word_type(__atomic_load_n(&node->state_, __ATOMIC_RELAXED)) == &tetheri_message_type) {
 		tetheri_count(counts, is_home ? &counts->run_home : &counts->orphaned, 1);
 		run_message((struct tether_message *)node, is_home ? TETHER_RUN : TETHER_UNDELIVERED);

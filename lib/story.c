@@ -101,6 +101,18 @@ static void tell_slot(struct tether_report *out, const struct tetheri_slot *slot
 	facts->made = origin_stack(atomic_load_explicit(&slot->made, memory_order_relaxed), &ago_ns, scratch);
 }
 
+static void tell_other(struct tether_report *out, struct tetheri_scratch *scratch)
+{
+	struct tetheri_who other;
+
+	if (!out->other)
+		return;
+	tetheri_owner_describe(out->other, &other);
+	out->other_number = other.number;
+	out->other_name = other.number ? copy_name(other.name, scratch) : NULL;
+	out->other_role = tetheri_words(out->kind)->other;
+}
+
 static void tell_owners(struct tether_report *out, struct tetheri_scratch *scratch, struct facts *facts)
 {
 	struct tetheri_who owner, caller;
@@ -114,6 +126,7 @@ static void tell_owners(struct tether_report *out, struct tetheri_scratch *scrat
 	out->caller_name = caller.number ? copy_name(caller.name, scratch) : NULL;
 	if (owner.slot)
 		tell_slot(out, owner.slot, scratch, facts);
+	tell_other(out, scratch);
 }
 
 /* ---- The object ------------------------------------------------------------------------------ */
@@ -262,6 +275,7 @@ void tetheri_story_tell(const struct tetheri_event *event, enum tether_level lev
 	                              .object = event->tag,
 	                              .type = event->type ? event->type->name : NULL,
 	                              .owner = event->owner,
+	                              .other = event->other,
 	                              .caller = tether_self_ == TETHER_NOBODY_ ? 0 : tether_self_,
 	                              .file = event->file,
 	                              .line = event->line,

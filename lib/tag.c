@@ -223,7 +223,7 @@ bool tether_claim(struct tether *tag)
 	for (;;) {
 		tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
 
-		if (!tetheri_word_is_tag(tag, word) || tetheri_word_state(word) >= TETHERI_DROPPED) {
+		if (!tetheri_word_is_tag(tag, word) || tetheri_state_is_dropped(tetheri_word_state(word))) {
 			tetheri_report_tag(tetheri_tag_verdict(tag, owner, word), "claim", tag, TETHERI_CALLER);
 			return false;
 		}

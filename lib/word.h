@@ -7,16 +7,26 @@
 
 /* The state, bits 0-3 of `state_`. Who may leave it is in brackets; each arrow is one CAS. */
 enum tetheri_state {
-	TETHERI_ZERO = 0,           /* not a tag */
-	TETHERI_UNBOUND = 1,        /* [anyone] -> MOVING by claim, -> DROPPED by drop */
-	TETHERI_BOUND = 2,          /* [anyone] -> DROPPED; [owner] -> DEAD by fini */
-	TETHERI_MOVING = 3,         /* [who moves it] -> BOUND; [anyone] -> MOVING_DROPPED */
-	TETHERI_MOVING_DROPPED = 4, /* [who moves it] -> DROPPED: the mover finishes the drop */
-	TETHERI_LENT = 5,
-	TETHERI_SHARED = 6,
-	TETHERI_DROPPED = 7, /* [whoever holds the node] -> DEAD */
-	TETHERI_DEAD = 8
+	TETHERI_ZERO = 0,    /* not a tag */
+	TETHERI_UNBOUND = 1, /* [anyone] -> MOVING by claim, -> DROPPED by drop */
+	TETHERI_BOUND = 2,   /* [anyone] -> DROPPED; [owner] -> MOVING, TRANSIT, LENT, SHARED, DEAD */
+	TETHERI_MOVING = 3,  /* [who moves it] -> BOUND, UNBOUND; [anyone] -> MOVING_DROPPED */
+	TETHERI_LENT = 4,    /* [borrower] -> MOVING; [anyone] -> LENT_DROPPED */
+	TETHERI_SHARED = 5,  /* [anyone] -> DROPPED; [owner] -> DEAD */
+	TETHERI_TRANSIT = 6, /* [who receives it] -> BOUND; [anyone] -> TRANSIT_DROPPED */
+	TETHERI_FOLLOWS = 7, /* its owner is its parent's. [anyone] -> DROPPED; [owner] -> DEAD */
+	/* From here on it is dropped. Whoever may leave one of the first three finishes the drop. */
+	TETHERI_MOVING_DROPPED = 8,
+	TETHERI_LENT_DROPPED = 9,
+	TETHERI_TRANSIT_DROPPED = 10,
+	TETHERI_DROPPED = 11, /* [whoever holds the node] -> DEAD */
+	TETHERI_DEAD = 12
 };
+
+static inline bool tetheri_state_is_dropped(enum tetheri_state state)
+{
+	return state >= TETHERI_MOVING_DROPPED;
+}
 
 #define TETHERI_STATE_MASK UINT64_C(0xf)
 #define TETHERI_INHERITED (UINT64_C(1) << 4) /* an orphan that went to its heir; it goes only once */
@@ -24,8 +34,8 @@ enum tetheri_state {
 #define TETHERI_LOW_MASK UINT64_C(0x3f)
 #define TETHERI_MAGIC_MASK (UINT64_C(0xff) << 48)
 
-/* In `owner_` of a dropped tag: nobody passes the check any more, its owner included, but a drain can
- * still tell whose it was. No id has this bit. */
+/* In `owner_` of a tag that is dropped, or on its way to another owner: nobody passes the check, its owner
+ * included, but it can still be told whose it was, or is to be. No id has this bit. */
 #define TETHERI_DROPPED_BIT (UINT64_C(1) << 63)
 
 static inline uint64_t tetheri_word(const struct tether_type *type, enum tetheri_state state)

@@ -189,7 +189,7 @@ TEST_F(Report, TextOfAnyLengthIsCutAndEnds)
 {
 	static const std::string name(5000, 'x');
 	static const tether_type long_type = TETHER_TYPE_AT(name.c_str(), sizeof(Thing), offsetof(Thing, tether), thing_destroy,
-	                                                    nullptr, nullptr, nullptr, TETHER_LEAK, TETHER_WARN);
+	                                                    nullptr, nullptr, nullptr, TETHER_LEAK, TETHER_WARN, TETHER_NO_RULES);
 	Thing thing;
 
 	tether_bind(&thing.tether, &long_type);

@@ -194,7 +194,7 @@ TEST_F(Tag, TypeMayGiveItsDestructorAContext)
 	static const tether_type pooled_type = TETHER_TYPE_AT(
 		"Pooled", sizeof(Pooled), offsetof(Pooled, tether), nullptr,
 		[](void *object, void *context) { ended.emplace_back(static_cast<Pooled *>(object)->number, context); }, &pool, nullptr,
-		TETHER_LEAK, TETHER_LEVEL_DEFAULT);
+		TETHER_LEAK, TETHER_LEVEL_DEFAULT, TETHER_NO_RULES);
 	Pooled pooled = {17, {0, 0, 0, 0}};
 
 	tether_bind(&pooled.tether, &pooled_type);
@@ -240,7 +240,7 @@ TEST_F(Tag, MayLieInACxxClass)
 	offset = static_cast<size_t>(reinterpret_cast<char *>(&object->tether) - reinterpret_cast<char *>(object));
 	static const tether_type derived_type = TETHER_TYPE_AT(
 		"Derived", sizeof(Derived), offset, [](void *derived) { delete static_cast<Derived *>(derived); }, nullptr, nullptr,
-		nullptr, TETHER_LEAK, TETHER_WARN);
+		nullptr, TETHER_LEAK, TETHER_WARN, TETHER_NO_RULES);
 	type = &derived_type;
 	tether_bind(&object->tether, type);
 	elsewhere([&] { EXPECT_EQ(tether_drop(&object->tether), TETHER_QUEUED); });

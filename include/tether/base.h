@@ -58,6 +58,9 @@ typedef uint64_t tether_owner_t;
 /* The calling thread's current owner, or TETHER_NOBODY_ before it has one. Only the library writes it. */
 extern TETHER_API __thread tether_owner_t tether_self_ TETHER_TLS_;
 
+/* The same while that owner's inbox is open, else TETHER_NOBODY_: who may count without atomics, see ref.h. */
+extern TETHER_API __thread tether_owner_t tether_open_self_ TETHER_TLS_;
+
 #define TETHER_NOBODY_ UINT64_C(1) /* a thread without an owner; no tag ever holds it */
 #define TETHER_GONE_ UINT64_MAX    /* a tag whose object was destroyed; no thread ever holds it */
 

@@ -30,7 +30,18 @@ enum tether_kind {
 	TETHER_NO_WAKE = 13,           /* no descriptor for an inbox */
 	TETHER_BAD_CALL = 14,          /* a function called where it may not be */
 	TETHER_WRONG_THREAD_DROP = 15, /* its destructor was called, directly, on a thread that does not own it */
-	TETHER_STALLED = 16            /* an owner does not drain: see stall_ms and queue_warn in options.h */
+	TETHER_STALLED = 16,           /* an owner does not drain: see stall_ms and queue_warn in options.h */
+	TETHER_UNSENDABLE_MOVED = 17,  /* a move of an object whose type is TETHER_UNSENDABLE; refused */
+	TETHER_BAD_MOVE = 18,          /* a move that the object's state forbids; refused */
+	TETHER_LENT_USE = 19,          /* touched by its owner while it is lent */
+	TETHER_NOT_RETURNED = 20,      /* a borrower ended without giving it back; it went home */
+	TETHER_HAS_CHILDREN = 21,      /* ended, or left to nobody, while other objects follow it; refused */
+	TETHER_OVERLAP = 22,           /* two users at once of what only one may use at a time */
+	TETHER_BAD_COUNT = 23,         /* a reference count that went too far up or down */
+	TETHER_OWNER_BUSY = 24,        /* an owner entered while another thread is inside */
+	TETHER_EXIT_INSIDE = 25,       /* a thread ended inside an owner that is not its own */
+	TETHER_RESTLESS = 26,          /* what an ending owner runs goes on sending to it */
+	TETHER_LEFT_OVER = 27          /* tether_shutdown() ran out of time */
 };
 
 /** The name of a kind in suppressions and JSON: "wrong-thread-use", "double-drop", ...; "unknown" for a
@@ -69,7 +80,8 @@ enum tether_event_kind {
 	TETHER_EVENT_SHARED = 8,
 	TETHER_EVENT_DROPPED = 9,
 	TETHER_EVENT_DESTROYED = 10,
-	TETHER_EVENT_ENDED = 11 /* tether_fini */
+	TETHER_EVENT_ENDED = 11,   /* tether_fini */
+	TETHER_EVENT_RECEIVED = 12 /* by the owner that it was handed to, or by its sender again */
 };
 
 struct tether_event {
@@ -125,6 +137,11 @@ struct tether_report {
 	const struct tether_event *history; /* newest first */
 	size_t history_count;               /* 0: not recorded; see the option `history` */
 	uint64_t history_forgotten;         /* older events */
+	tether_owner_t other;               /* the other one in it: who has it now, or shall have it; 0: there is none */
+	uint64_t other_number;
+	const char *other_name;
+	const char *other_role; /* what it is: "on its way to", "lent to", "in use by", ... */
+	bool owner_is_lost;     /* the owner did not survive a fork of its process */
 };
 
 /** Have reports passed to `callback` instead of written; NULL: write them again.

@@ -46,6 +46,15 @@ enum tether_level {
 	TETHER_ABORT = 4          /* report it, then abort() */
 };
 
+/** What a type's objects may not do, and what they do besides. Or'ed together. */
+enum tether_rules {
+	TETHER_NO_RULES = 0,
+	TETHER_UNSENDABLE = 1,      /* stays with its first owner for life: refuses each move of move.h, reported (Rust's !Send) */
+	TETHER_DIES_AT_HOME = 2,    /* shared, it is destroyed on the owner that shared it; else where it is dropped */
+	TETHER_GROUP = 4,           /* the tag is that of a struct tether_group, see group.h */
+	TETHER_DIES_IN_CHILDREN = 8 /* what is pending for an owner that a fork left behind is destroyed in the child as well */
+};
+
 /** What the library must know of a type of object. Static and const, one per type; it must outlive
  * every object. Fill it with a TETHER_TYPE macro. (64-byte aligned: a tag keeps state in the low bits
  * of its address.) */
@@ -58,8 +67,9 @@ struct tether_type {
 	void (*destroy_with)(void *object, void *context); /* NULL: nothing to destroy */
 	void *context;                                     /* for destroy_with */
 	const tether_owner_t *heir;                        /* for TETHER_HEIR: where its number is; read atomically */
-	enum tether_orphan orphan;
-	enum tether_level level;
+	enum tether_orphan orphan : 16;
+	enum tether_level level : 16;
+	unsigned rules; /* of enum tether_rules, or'ed */
 } __attribute__((aligned(64)));
 
 #define TETHER_TYPE_MAGIC_ UINT64_C(0x7465746865722d31)
@@ -68,16 +78,22 @@ struct tether_type {
  * TETHER_TYPE: a struct, its member of type struct tether, and its destructor.
  * TETHER_TYPE_POLICY: with an orphan policy (not TETHER_HEIR) and a level.
  * TETHER_TYPE_HEIR: with the address of a tether_owner_t that names who inherits.
+ * TETHER_TYPE_RULES: with rules, and the default policy and level.
  * TETHER_TYPE_AT: everything by hand, for C++ classes that offsetof cannot take, and for destructors
  * that want a context (destroy is NULL then). */
 #define TETHER_TYPE(object, member, destroy) TETHER_TYPE_POLICY(object, member, destroy, TETHER_LEAK, TETHER_LEVEL_DEFAULT)
 #define TETHER_TYPE_POLICY(object, member, destroy, orphan, level) \
-	TETHER_TYPE_AT(#object, sizeof(object), offsetof(object, member), destroy, NULL, NULL, NULL, orphan, level)
+	TETHER_TYPE_AT(#object, sizeof(object), offsetof(object, member), destroy, NULL, NULL, NULL, orphan, level, TETHER_NO_RULES)
+#define TETHER_TYPE_RULES(object, member, destroy, rules) \
+	TETHER_TYPE_AT(#object, sizeof(object), offsetof(object, member), destroy, NULL, NULL, NULL, TETHER_LEAK, \
+	               TETHER_LEVEL_DEFAULT, rules)
 #define TETHER_TYPE_HEIR(object, member, destroy, heir, level) \
-	TETHER_TYPE_AT(#object, sizeof(object), offsetof(object, member), destroy, NULL, NULL, heir, TETHER_HEIR, level)
-#define TETHER_TYPE_AT(name, size, offset, destroy, destroy_with, context, heir, orphan, level) \
+	TETHER_TYPE_AT(#object, sizeof(object), offsetof(object, member), destroy, NULL, NULL, heir, TETHER_HEIR, level, \
+	               TETHER_NO_RULES)
+#define TETHER_TYPE_AT(name, size, offset, destroy, destroy_with, context, heir, orphan, level, rules) \
 	{ \
-		TETHER_TYPE_MAGIC_, name, (uint32_t)(size), (uint32_t)(offset), destroy, destroy_with, context, heir, orphan, level \
+		TETHER_TYPE_MAGIC_, name, (uint32_t)(size), (uint32_t)(offset), destroy, destroy_with, context, heir, orphan, level, \
+			(unsigned)(rules) \
 	}
 
 /* state_: bits 0-3 the state, 4-5 flags, 6-47 the type's address, 48-55 the magic, 56-63 the address's

@@ -19,7 +19,7 @@ struct Derived : Base {
 };
 
 const tether_type derived_type =
-	TETHER_TYPE_AT("Derived", sizeof(Derived), 0, nullptr, nullptr, nullptr, nullptr, TETHER_LEAK, TETHER_LEVEL_DEFAULT);
+	TETHER_TYPE_AT("Derived", sizeof(Derived), 0, nullptr, nullptr, nullptr, nullptr, TETHER_LEAK, TETHER_LEVEL_DEFAULT, TETHER_NO_RULES);
 
 __attribute__((noinline)) void stop_here(const Derived &object)
 {

@@ -17,9 +17,11 @@ TYPE_MAGIC = 0x7465746865722d31
 MAGIC, MAGIC_MASK = 0xa5 << 48, 0xff << 48
 TYPE_MASK, STATE_MASK, LABELLED = 0x0000ffffffffffc0, 0xf, 1 << 5
 DROPPED_BIT, NO_OWNER_BIT, GONE = 1 << 63, 1 << 63, (1 << 64) - 1
-STATES = {1: "nobody's yet", 2: "bound", 3: "changing its owner", 4: "dropped while it changed its owner", 5: "lent",
-          6: "shared", 7: "dropped, not destroyed yet", 8: "destroyed"}
-QUEUED = (4, 7)
+STATES = {1: "nobody's yet", 2: "bound", 3: "changing its owner", 4: "lent", 5: "shared", 6: "on its way to another owner",
+          7: "follows its parent", 8: "dropped while it changed its owner", 9: "lent, and dropped meanwhile",
+          10: "dropped on its way to another owner", 11: "dropped", 12: "destroyed"}
+DEAD = 12
+QUEUED = (8, 11)
 NOBODY = 1
 
 # Ids and slots: internal.h. The head of an inbox: inbox.c.
@@ -367,7 +369,7 @@ class Tag:
             yield f"{self.title(known)}: posted to {whose}"
             return
         yield f"{self.title(known)}: {STATES[self.state]}"
-        yield f"  {'belonged' if self.state == 8 else 'belongs'} to {whose}"
+        yield f"  {'belonged' if self.state == DEAD else 'belongs'} to {whose}"
         if self.state not in QUEUED:
             yield from bound_at(copy, self.next)
         yield from history(known, copy, self.address)
