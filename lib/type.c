@@ -13,8 +13,8 @@
 _Atomic(const struct tether_type *) tetheri_type_cache[TETHERI_TYPE_CACHE] = {(const struct tether_type *)1};
 
 /* What a message's node carries where an object has its type. */
-const struct tether_type tetheri_message_type =
-	TETHER_TYPE_AT("message", sizeof(struct tether_message), 0, NULL, NULL, NULL, NULL, TETHER_LEAK, TETHER_LEVEL_DEFAULT, TETHER_NO_RULES);
+const struct tether_type tetheri_message_type = TETHER_TYPE_AT("message", sizeof(struct tether_message), 0, NULL, NULL, NULL,
+                                                               NULL, TETHER_LEAK, TETHER_LEVEL_DEFAULT, TETHER_NO_RULES);
 
 /* Of which types an object has ended; a type's place is by its address, and the next free one if that is taken. A
  * type that finds none is not told of. Relaxed, all: an address is compared, and followed only at exit, where it
