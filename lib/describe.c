@@ -26,6 +26,7 @@ static const char *state_name(enum tetheri_state state)
 	                                    [TETHERI_TRANSIT] = "on its way to another owner",
 	                                    [TETHERI_TRANSIT_DROPPED] = "dropped on its way to another owner",
 	                                    [TETHERI_FOLLOWS] = "follows its parent",
+	                                    [TETHERI_FOLLOWS_DROPPED] = "dropped",
 	                                    [TETHERI_DROPPED] = "dropped",
 	                                    [TETHERI_DEAD] = "destroyed"};
 

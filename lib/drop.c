@@ -4,7 +4,8 @@
  *     tether_drop --> mark: one CAS on `state_` --> home is me      --> run_here, or `later` in a destructor
  *                       | lost: double drop,        home is another --> its inbox
  *                       v report, touch nothing     home has gone   --> orphan: leak, run here, or heir
- *                    REFUSED                        nobody's        --> run_here
+ *                    REFUSED                        nobody's        --> run_here, as what is shared
+ *                                                   lent, moving    --> whoever has it finishes the drop
  *
  * Invariant: only the winner of the mark links the node, so it is in at most one list.
  * Invariant: after the mark `owner_` is the winner's to read: whoever moved the tag wrote it before the
@@ -15,10 +16,17 @@
 #include "internal.h"
 #include "probe.h"
 
-/* What the mark found: how the tag was (ZERO: refused, reported), whose, and that owner's slot if it is
- * alive, in another thread, and known already. */
+/* What the mark found, and for HOME whose it is, with that owner's slot if it is alive, in another thread, and
+ * known already. */
+enum found {
+	REFUSED, /* and reported */
+	PASSED,  /* somebody has it who finishes the drop; it is not ours to touch */
+	NOBODYS, /* or everybody's */
+	HOME
+};
+
 struct marked {
-	enum tetheri_state state;
+	enum found found;
 	tether_owner_t home;
 	struct tetheri_slot *slot;
 };
@@ -28,15 +36,49 @@ static TETHER_COLD_ struct marked refuse(struct tether *tag, uint64_t word, cons
 	enum tether_kind kind = tetheri_tag_verdict(tag, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED), word);
 
 	tetheri_report_tag(kind == TETHER_USE_AFTER_DROP ? TETHER_DOUBLE_DROP : kind, operation, tag, address);
-	return (struct marked){TETHERI_ZERO, 0, NULL};
+	return (struct marked){REFUSED, 0, NULL};
 }
 
-static bool may_mark(const struct tether *tag, uint64_t word)
+/* What a drop makes of a state that is not dropped; ZERO: nothing. */
+static enum tetheri_state dropped(enum tetheri_state state)
 {
-	enum tetheri_state state = tetheri_word_state(word);
-	bool is_alive = state == TETHERI_BOUND || state == TETHERI_UNBOUND || state == TETHERI_MOVING;
+	switch (state) {
+	case TETHERI_MOVING:
+		return TETHERI_MOVING_DROPPED;
+	case TETHERI_LENT:
+		return TETHERI_LENT_DROPPED;
+	case TETHERI_TRANSIT:
+		return TETHERI_TRANSIT_DROPPED;
+	case TETHERI_FOLLOWS:
+		return TETHERI_FOLLOWS_DROPPED;
+	case TETHERI_UNBOUND:
+	case TETHERI_BOUND:
+	case TETHERI_SHARED:
+		return TETHERI_DROPPED;
+	default:
+		return TETHERI_ZERO;
+	}
+}
 
-	return is_alive && tetheri_word_is_tag(tag, word) && !tetheri_tag_is_strange(tag, word);
+/* We won the mark, which turned a word with this state into `word`. */
+static struct marked marked_as(struct tether *tag, enum tetheri_state state, uint64_t word)
+{
+	switch (state) {
+	case TETHERI_UNBOUND:
+		return (struct marked){NOBODYS, 0, NULL};
+	case TETHERI_SHARED:
+		if (!(tetheri_word_type(word)->rules & TETHER_DIES_AT_HOME))
+			return (struct marked){NOBODYS, 0, NULL};
+		break;
+	case TETHERI_MOVING:
+	case TETHERI_LENT:
+	case TETHERI_TRANSIT:
+		return (struct marked){PASSED, 0, NULL}; /* and perhaps freed already */
+	default:
+		break;
+	}
+	/* Acquired by the mark. */
+	return (struct marked){HOME, tetheri_home_of(tag, word), NULL};
 }
 
 /* Everything but the common case: any state, any tag. */
@@ -46,21 +88,17 @@ static __attribute__((noinline)) struct marked mark_any(struct tether *tag, cons
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
 
 	for (;;) {
-		enum tetheri_state state = tetheri_word_state(word);
+		enum tetheri_state state = tetheri_word_state(word), next = dropped(state);
 
-		if (!may_mark(tag, word))
+		if (next == TETHERI_ZERO || !tetheri_word_is_tag(tag, word) || tetheri_tag_is_strange(tag, word))
 			return refuse(tag, word, operation, address);
 		/* Of a static tag nobody may have seen the type; a second drop is to know it. */
 		if (state == TETHERI_UNBOUND)
 			tetheri_type_remember(tetheri_word_type(word));
-		/* Release: pairs with the mover that finds MOVING_DROPPED and destroys what we used. */
-		enum tetheri_state next = state == TETHERI_MOVING ? TETHERI_MOVING_DROPPED : TETHERI_DROPPED;
-		if (!__atomic_compare_exchange_n(&tag->state_, &word, tetheri_word_with(word, next), false, __ATOMIC_ACQ_REL,
-		                                 __ATOMIC_ACQUIRE))
-			continue;
-		if (state == TETHERI_MOVING)
-			return (struct marked){state, 0, NULL}; /* the mover's now, and perhaps freed already */
-		return (struct marked){state, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED), NULL};
+		/* Release: pairs with whoever has it, finds it dropped and destroys what we used. */
+		if (__atomic_compare_exchange_n(&tag->state_, &word, tetheri_word_with(word, next), false, __ATOMIC_ACQ_REL,
+		                                __ATOMIC_ACQUIRE))
+			return marked_as(tag, state, tetheri_word_with(word, next));
 	}
 }
 
@@ -69,7 +107,7 @@ static inline struct marked mark(struct tether *tag, const char *operation, cons
 {
 	/* Acquire, and the CAS's order: as in mark_any. */
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
-	struct marked marked = {TETHERI_BOUND, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED), NULL};
+	struct marked marked = {HOME, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED), NULL};
 	bool common = tetheri_word_is_bound(word) && tetheri_type_is_cached(tetheri_word_type(word)) &&
 	              (marked.home == tether_self_ || tetheri_owner_find(marked.home, &marked.slot) == TETHERI_ALIVE);
 
@@ -80,7 +118,7 @@ static inline struct marked mark(struct tether *tag, const char *operation, cons
 	/* It may have changed hands, and the word be the same again, between our look at its owner and the CAS. */
 	tether_owner_t home = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
 	if (tetheri_unlikely(home != marked.home))
-		marked = (struct marked){TETHERI_BOUND, home, NULL};
+		marked = (struct marked){HOME, home, NULL};
 	return marked;
 }
 
@@ -98,14 +136,21 @@ static enum tether_dropped destroy_here(struct tether *tag)
 		tetheri_run_later(tag);
 		return TETHER_QUEUED;
 	}
+	if (tetheri_group_defer(tag, __atomic_load_n(&tag->state_, __ATOMIC_RELAXED))) {
+		tetheri_count_add(tetheri_counts(), sent, 1);
+		tetheri_count_add(tetheri_counts(), received, 1);
+		return TETHER_QUEUED;
+	}
 	tetheri_count_add(tetheri_counts(), here, 1);
 	tetheri_run_here(tag);
 	return TETHER_HERE;
 }
 
-/* `slot`: where `home` lives, if known. */
+/* `slot`: where `home` lives, if known. False: it has gone. */
 static inline bool send_to(struct tether *tag, tether_owner_t home, struct tetheri_slot *slot)
 {
+	if (tetheri_unlikely(home == TETHERI_WAITS))
+		return true;
 	set_home(tag, home);
 	if ((slot || tetheri_owner_find(home, &slot) == TETHERI_ALIVE) && tetheri_inbox_push(slot, tag))
 		return true;
@@ -115,18 +160,39 @@ static inline bool send_to(struct tether *tag, tether_owner_t home, struct tethe
 	return false;
 }
 
+/* What another node follows may have moved away from an owner that has gone since. */
+static bool send_after(struct tether *tag, tether_owner_t home)
+{
+	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_RELAXED);
+	tether_owner_t last;
+
+	do {
+		last = home;
+		if (send_to(tag, home, NULL))
+			return true;
+		home = tetheri_home_of(tag, word);
+	} while (home != last);
+	return false;
+}
+
+void tetheri_send_home(struct tether *node)
+{
+	if (!send_after(node, tetheri_home_of(node, __atomic_load_n(&node->state_, __ATOMIC_RELAXED))))
+		(void)tetheri_orphan(node, TETHERI_BY_DROP);
+}
+
 enum tether_dropped tether_drop(struct tether *tag)
 {
 	struct marked marked = mark(tag, "drop", TETHERI_CALLER);
 
-	if (tetheri_unlikely(marked.state == TETHERI_ZERO))
+	if (tetheri_unlikely(marked.found == REFUSED))
 		return TETHER_REFUSED;
-	if (marked.state != TETHERI_MOVING) /* else it is the mover's, and the mover's to note */
+	if (marked.found != PASSED && marked.home != TETHERI_WAITS) /* else it is theirs, and theirs to note */
 		tetheri_note(tag, TETHER_EVENT_DROPPED, TETHERI_CALLER);
-	if (marked.state == TETHERI_UNBOUND || (marked.state == TETHERI_BOUND && marked.home == tether_self_))
+	if (marked.found == NOBODYS || (marked.found == HOME && marked.home == tether_self_))
 		return destroy_here(tag);
 	tetheri_count_add(tetheri_counts(), sent, 1);
-	if (marked.state == TETHERI_MOVING || send_to(tag, marked.home, marked.slot))
+	if (marked.found == PASSED || send_to(tag, marked.home, marked.slot) || send_after(tag, marked.home))
 		return TETHER_QUEUED;
 	return tetheri_orphan(tag, TETHERI_BY_DROP);
 }
@@ -145,14 +211,14 @@ enum tether_dropped tether_drop_later(struct tether *tag)
 {
 	struct marked marked = mark(tag, "drop_later", TETHERI_CALLER);
 
-	if (tetheri_unlikely(marked.state == TETHERI_ZERO))
+	if (tetheri_unlikely(marked.found == REFUSED))
 		return TETHER_REFUSED;
-	if (marked.state != TETHERI_MOVING) /* else it is the mover's, and the mover's to note */
+	if (marked.found != PASSED && marked.home != TETHERI_WAITS) /* else it is theirs, and theirs to note */
 		tetheri_note(tag, TETHER_EVENT_DROPPED, TETHERI_CALLER);
-	if (marked.state == TETHERI_UNBOUND || (marked.state == TETHERI_BOUND && marked.home == tether_self_))
+	if (marked.found == NOBODYS || (marked.found == HOME && marked.home == tether_self_))
 		return keep_for_later(tag);
 	tetheri_count_shared(sent_later);
-	if (marked.state == TETHERI_MOVING || send_to(tag, marked.home, marked.slot))
+	if (marked.found == PASSED || send_to(tag, marked.home, marked.slot) || send_after(tag, marked.home))
 		return TETHER_QUEUED;
 	return tetheri_orphan(tag, TETHERI_BY_DROP_LATER);
 }
@@ -184,6 +250,12 @@ static void leak(struct tether *tag, const struct tether_type *type)
 	event.word = __atomic_load_n(&tag->state_, __ATOMIC_RELAXED);
 	tetheri_count_shared(leaked);
 	tetheri_report(&event);
+	if (tetheri_word_state(event.word) != TETHERI_FOLLOWS_DROPPED)
+		return;
+	/* Its parent need not wait for it; so it must not be asked for its parent any more. */
+	struct tether *parent = tetheri_group_parent(tag);
+	__atomic_store_n(&tag->state_, tetheri_word_with(event.word, TETHERI_DROPPED), __ATOMIC_RELAXED);
+	tetheri_group_leave(parent);
 }
 
 enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found)
@@ -203,6 +275,10 @@ enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found)
 		return TETHER_QUEUED;
 	if (anywhere && found != TETHERI_BY_DRAIN && tetheri_in_destructor()) {
 		tetheri_run_later(tag);
+		return TETHER_QUEUED;
+	}
+	if (anywhere && found != TETHERI_BY_DRAIN && tetheri_group_defer(tag, __atomic_load_n(&tag->state_, __ATOMIC_RELAXED))) {
+		tetheri_count_add(counts, received, 1);
 		return TETHER_QUEUED;
 	}
 	if (found == TETHERI_BY_DRAIN)

@@ -152,6 +152,12 @@ bool tetheri_inbox_push_self(struct tether *node)
 	return slot && (tetheri_inbox_push(slot, node) || publish(slot, &slot->late, node) != CLOSED);
 }
 
+/* Of a child `hint_` is its parent. Relaxed: the node is ours. */
+static bool is_follower(const struct tether *node)
+{
+	return tetheri_word_state(__atomic_load_n(&node->state_, __ATOMIC_RELAXED)) == TETHERI_FOLLOWS_DROPPED;
+}
+
 /* Newest first becomes oldest first, behind what was taken before. The walk is bound by the latency of
  * memory, a miss for each node; so that running the nodes is not a second time, each gets in `hint_` the
  * address of the node that is run AHEAD nodes after it, which has just been seen. It is only ever
@@ -166,7 +172,8 @@ static void receive(struct tetheri_slot *slot, uint64_t head)
 		struct tether *older = tetheri_next(node);
 		uint64_t *ahead = &seen[n % TETHERI_AHEAD];
 		/* Relaxed: a report about a node that is used wrongly may read it meanwhile. */
-		__atomic_store_n(&node->hint_, n < TETHERI_AHEAD ? 0 : *ahead, __ATOMIC_RELAXED);
+		if (tetheri_likely(!is_follower(node)))
+			__atomic_store_n(&node->hint_, n < TETHERI_AHEAD ? 0 : *ahead, __ATOMIC_RELAXED);
 		*ahead = ~(uint64_t)(uintptr_t)node;
 		tetheri_set_next(node, (uintptr_t)first);
 		first = node;

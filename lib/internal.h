@@ -59,6 +59,7 @@ struct tetheri_runner {
 	struct tetheri_list later;       /* dropped inside a destructor; owner only */
 	bool in_destructor;              /* owner only */
 	const struct tether *destroying; /* whose it is, until it has ended its tag itself; owner only */
+	struct tether *parent;           /* whom that followed, and who may end after it; owner only */
 	bool draining;                   /* owner only */
 };
 
@@ -110,6 +111,9 @@ struct tetheri_slot {
 	_Atomic(const void *) doing_fn;  /* the message's function */
 	_Atomic tetheri_origin_t made;   /* where the owner was first seen */
 	struct tetheri_counts counts;
+	bool ending;                    /* owner only: it runs what is left, and takes nothing new */
+	bool loans_closed;              /* under the loans' lock, as `loans` */
+	struct tetheri_loan *loans;     /* what was lent to it */
 	_Atomic(struct tether *) shown; /* at exit: the newest node, as `head` looks like no address */
 	/* `name`: its owner's; `number`: under the table's lock; both read by anyone. The rest: under the lock. */
 	struct tetheri_name name;
@@ -253,11 +257,28 @@ static inline void tetheri_note(const struct tether *tag, enum tether_event_kind
 #define TETHERI_NO_OWNER_BIT (UINT64_C(1) << 63)
 
 /* tag.c */
-tetheri_origin_t tetheri_tag_origin(const struct tether *tag); /* where and when it was bound, while that is known */
+tetheri_origin_t tetheri_tag_origin(const struct tether *tag);              /* where and when it was bound, while that is known */
+tetheri_origin_t tetheri_origin_now(const void *frame, const void *caller); /* for a tag, as the options say */
+bool tetheri_type_check(struct tether *tag, const struct tether_type *type, const char *operation,
+                        const void *address); /* false: not a type, reported, and the tag zeroed */
+void tetheri_bind(struct tether *tag, const struct tether_type *type, const void *frame, const void *caller);
 bool tetheri_tag_is_strange(const struct tether *tag, uint64_t word);
-tether_owner_t tetheri_tag_home(const struct tether *tag); /* whose it is, or was; for reports */
+tether_owner_t tetheri_tag_home(const struct tether *tag);  /* whose it is, or was; for reports */
+tether_owner_t tetheri_tag_other(const struct tether *tag); /* who has it, or shall have it, instead; 0: nobody */
 enum tether_kind tetheri_tag_verdict(const struct tether *tag, tether_owner_t owner, uint64_t word);
 bool tetheri_word_is_static(const struct tether *tag, uint64_t word);
+
+/* A tag starts a life. */
+static inline void tetheri_tag_start(struct tether *tag, const struct tether_type *type, enum tetheri_state state,
+                                     tether_owner_t owner, uint64_t hint, tetheri_origin_t origin)
+{
+	tetheri_set_next(tag, origin);
+	__atomic_store_n(&tag->hint_, hint, __ATOMIC_RELAXED);
+	tetheri_tsan_bind(tag, type);
+	__atomic_store_n(&tag->owner_, owner, __ATOMIC_RELAXED);
+	/* Release: the object and its owner, before whoever claims or drops it acquires this state. */
+	__atomic_store_n(&tag->state_, tetheri_word(type, state), __ATOMIC_RELEASE);
+}
 
 /* Is this word worth following, or garbage? */
 static inline bool tetheri_word_is_tag(const struct tether *tag, uint64_t word)
@@ -311,6 +332,7 @@ size_t tetheri_run_lists(struct tetheri_run *run, size_t max_nodes);
 void tetheri_run_here(struct tether *tag);   /* now, and whatever it drops */
 void tetheri_run_queue(struct tether *node); /* behind what is running */
 void tetheri_run_later(struct tether *tag);  /* after the destructor that is running */
+void tetheri_run_again(struct tether *tag);  /* likewise; it was counted before */
 void tetheri_run_undelivered(struct tether_message *message);
 
 /* The one that is running, though the thread may have become an owner meanwhile; else the owner's. */
@@ -336,6 +358,43 @@ enum tetheri_found { /* how it was found out that a node's owner has gone */
 	                 TETHERI_BY_DRAIN       /* it is off the list, and counted as received */
 };
 enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found);
+void tetheri_send_home(struct tether *node); /* it is dropped, and counted as sent; to its home, or the orphan's way */
+
+/* message.c: the steps of a post. */
+bool tetheri_message_mark(struct tether_message *message);                    /* as being on its way; false: it is */
+void tetheri_message_unmark(struct tether_message *message);                  /* it was not pushed */
+bool tetheri_message_push(tether_owner_t to, struct tether_message *message); /* false: that owner has gone */
+
+/* move.c */
+/* The word of an object that the caller may move; 0: refused, and reported. */
+uint64_t tetheri_move_begin(struct tether *tag, const char *operation, const void *address);
+/* Is it an owner that lives? 0, -ESRCH, or -EINVAL, reported. */
+int tetheri_move_to(tether_owner_t to, struct tetheri_slot **slot, const char *operation, const void *address);
+
+/* loan.c */
+void tetheri_loans_lock(void);
+void tetheri_loans_unlock(void);
+void tetheri_loans_end(struct tetheri_slot *slot);  /* the caller's: what it has borrowed goes home, reported */
+void tetheri_loans_lost(struct tetheri_slot *slot); /* of an owner that a fork left behind, under the lock */
+
+/* group.c; `word`: the tag's state. */
+struct tether *tetheri_group_parent(const struct tether *child);
+struct tether *tetheri_group_root(const struct tether *child); /* who decides whose it is */
+tether_owner_t tetheri_group_route(struct tether *child);      /* who shall run it; or it waits, and is not ours any more */
+#define TETHERI_WAITS UINT64_MAX
+void tetheri_group_depart(struct tether *tag, uint64_t word); /* before it is in transit */
+void tetheri_group_arrive(struct tether *tag);                /* after that */
+bool tetheri_group_has_children(const struct tether *tag, uint64_t word);
+bool tetheri_group_defer(struct tether *tag, uint64_t word); /* true: it is run after its last child */
+void tetheri_group_leave(struct tether *parent);             /* one child less */
+
+/* Where a dropped node belongs, or TETHERI_WAITS. An heir's is its own, whatever it followed. */
+static inline tether_owner_t tetheri_home_of(struct tether *node, uint64_t word)
+{
+	if (tetheri_unlikely(tetheri_word_state(word) == TETHERI_FOLLOWS_DROPPED) && !(word & TETHERI_INHERITED))
+		return tetheri_group_route(node);
+	return __atomic_load_n(&node->owner_, __ATOMIC_RELAXED) & ~TETHERI_DROPPED_BIT;
+}
 
 /* stats.c */
 static inline struct tetheri_counts *tetheri_counts(void)

@@ -24,20 +24,44 @@ static void undelivered(struct tether_message *message)
 	}
 }
 
-int tether_post(tether_owner_t to, struct tether_message *message)
+bool tetheri_message_mark(struct tether_message *message)
 {
 	uint64_t on_its_way = tetheri_word(&tetheri_message_type, TETHERI_DROPPED);
 	/* Acquire: pairs with the release in run_message, run.c: the last fate has been told. */
 	uint64_t word = __atomic_load_n(&message->node_.state_, __ATOMIC_ACQUIRE);
-	struct tetheri_slot *slot;
 
 	do {
 		/* Also by another copy of the library, whose own type it carries then. */
-		if (tetheri_word_has_magic(word) && tetheri_word_state(word) == TETHERI_DROPPED) {
-			tetheri_report_call(TETHER_DOUBLE_POST, "tether_post", TETHERI_CALLER);
-			return -EALREADY;
-		}
+		if (tetheri_word_has_magic(word) && tetheri_word_state(word) == TETHERI_DROPPED)
+			return false;
 	} while (!__atomic_compare_exchange_n(&message->node_.state_, &word, on_its_way, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+	return true;
+}
+
+void tetheri_message_unmark(struct tether_message *message)
+{
+	__atomic_store_n(&message->node_.state_, 0, __ATOMIC_RELEASE);
+}
+
+bool tetheri_message_push(tether_owner_t to, struct tether_message *message)
+{
+	struct tetheri_slot *slot;
+
+	__atomic_store_n(&message->node_.owner_, to | TETHERI_DROPPED_BIT, __ATOMIC_RELAXED);
+	if (tetheri_owner_find(to, &slot) != TETHERI_ALIVE || !tetheri_inbox_push(slot, &message->node_))
+		return false;
+	tetheri_count_shared(sent_later);
+	return true;
+}
+
+int tether_post(tether_owner_t to, struct tether_message *message)
+{
+	struct tetheri_slot *slot;
+
+	if (!tetheri_message_mark(message)) {
+		tetheri_report_call(TETHER_DOUBLE_POST, "tether_post", TETHERI_CALLER);
+		return -EALREADY;
+	}
 	tetheri_count_shared(sent_later);
 	__atomic_store_n(&message->node_.owner_, to | TETHERI_DROPPED_BIT, __ATOMIC_RELAXED);
 	enum tetheri_place place = tetheri_owner_find(to, &slot);

@@ -169,7 +169,7 @@ static struct tetheri_slot *slot_open(tetheri_origin_t made)
 	if (slot) {
 		slot_begin(slot, made);
 		slot->in_use = true;
-		slot->parks = false;
+		slot->parks = slot->ending = slot->loans_closed = false;
 		tetheri_inbox_open(slot);
 		/* Release: who finds the id finds the inbox open, and what the last owner left in order. */
 		atomic_store_explicit(&slot->id, next_id(slot), memory_order_release);
@@ -240,6 +240,7 @@ static void run_until_quiet(struct tetheri_slot *slot)
 	struct tetheri_run run __attribute__((cleanup(tetheri_run_leave)));
 
 	tetheri_run_enter(&run, true);
+	slot->ending = true;
 	/* Bounded: others may send faster than we run; what is left then is what close returns. */
 	(void)tetheri_run_lists(&run, QUIET_NODES);
 	/* Before others can find it closed, and count in our place. */
@@ -255,6 +256,7 @@ void tetheri_owner_end(struct tetheri_slot *slot)
 {
 	/* A destructor may leave by an exception, and this be called again: it goes on where it was. */
 	run_until_quiet(slot);
+	tetheri_loans_end(slot);
 	tetheri_wake_end(slot);
 	TETHERI_PROBE_OWNER_END(tether_self_, atomic_load_explicit(&slot->number, memory_order_relaxed));
 	tetheri_thread.ended = true;

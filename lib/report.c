@@ -313,6 +313,7 @@ void tetheri_report_tag(enum tether_kind kind, const char *operation, const stru
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
 
 	event.owner = tetheri_tag_home(tag);
+	event.other = tetheri_tag_other(tag);
 	event.word = word;
 	event.origin = tetheri_tag_origin(tag);
 	if (tetheri_word_is_tag(tag, word))

@@ -56,10 +56,14 @@ static void run_rest(void)
 void tetheri_run_leave(struct tetheri_run *run)
 {
 	struct tetheri_runner *runner = run->runner;
-	bool is_left_over = runner->later.first && !run->outer;
+	struct tether *parent = runner->parent;
 
 	runner->destroying = NULL;
 	runner->in_destructor = false;
+	runner->parent = NULL;
+	if (parent) /* its child's destructor did not return */
+		tetheri_group_leave(parent);
+	bool is_left_over = runner->later.first && !run->outer;
 	if (run->draining)
 		runner->draining = false;
 	tetheri_thread.active = run->outer;
@@ -84,13 +88,16 @@ void tetheri_run_destructor(struct tetheri_runner *runner, struct tether *tag)
 	const struct tether_type *type = tetheri_word_type(word);
 	void *object = (char *)tag - type->offset;
 
+	struct tether *parent = tetheri_word_state(word) == TETHERI_FOLLOWS_DROPPED ? tetheri_group_parent(tag) : NULL;
+
 	assert(!runner->in_destructor);
-	assert(tetheri_word_state(word) == TETHERI_DROPPED);
+	assert(tetheri_word_state(word) == TETHERI_DROPPED || parent);
 	set_doing(type);
 	tetheri_type_note_end(type);
 	if (tetheri_unlikely(word & TETHERI_LABELLED) || tetheri_traces(TETHERI_TRACE_HISTORY))
 		end_story(tag, word);
 	runner->in_destructor = true;
+	runner->parent = parent;
 	runner->destroying = tag;
 	atomic_signal_fence(memory_order_seq_cst); /* a handler that checks it finds it ours, before or after */
 	/* Relaxed: the node is ours. Whoever still looks at it, wrongly, may see it late. */
@@ -104,6 +111,9 @@ void tetheri_run_destructor(struct tetheri_runner *runner, struct tether *tag)
 		type->destroy_with(object, type->context);
 	runner->destroying = NULL;
 	runner->in_destructor = false;
+	runner->parent = NULL;
+	if (tetheri_unlikely(parent))
+		tetheri_group_leave(parent);
 }
 
 static void run_message(struct tether_message *message, enum tether_fate fate)
@@ -126,32 +136,46 @@ void tetheri_run_undelivered(struct tether_message *message)
 	run_message(message, TETHER_UNDELIVERED);
 }
 
-/* Its owner lives, and yet it is here: a sender was between two owners, or it moved meanwhile. */
-static bool send_on(struct tether *node, tether_owner_t home)
+/* What a thread without an owner left for later is its own, though it may be an owner by now. */
+static bool is_home(tether_owner_t home)
+{
+	return home == tether_self_ || home == TETHER_NOBODY_;
+}
+
+/* Its owner lives, and yet it is here: a sender was between two owners, or what it follows moved meanwhile, or is
+ * on its way, and the node waits for it. */
+static bool send_on(struct tether *node, uint64_t word, tether_owner_t *home)
 {
 	struct tetheri_slot *slot;
+	tether_owner_t last = 0;
 
-	if (tetheri_owner_find(home, &slot) != TETHERI_ALIVE || !tetheri_inbox_push(slot, node))
-		return false;
-	tetheri_count_add(tetheri_counts(), forwarded, 1);
-	return true;
+	while (!is_home(*home) && *home != last) {
+		last = *home;
+		if (last == TETHERI_WAITS || (tetheri_owner_find(last, &slot) == TETHERI_ALIVE && tetheri_inbox_push(slot, node))) {
+			tetheri_count_add(tetheri_counts(), forwarded, 1);
+			return true;
+		}
+		*home = tetheri_home_of(node, word); /* that owner has gone; what the node follows may have moved before */
+	}
+	return false;
 }
 
 /* One node from a list: at home, or a stray. */
 static inline void run_node(struct tetheri_run *run, struct tether *node)
 {
 	struct tetheri_counts *counts = tetheri_counts_of(run->runner);
-	tether_owner_t home = __atomic_load_n(&node->owner_, __ATOMIC_RELAXED) & ~TETHERI_DROPPED_BIT;
-	/* What a thread without an owner left for later is its own, though it may be an owner by now. */
-	bool is_home = home == tether_self_ || home == TETHER_NOBODY_;
+	uint64_t word = __atomic_load_n(&node->state_, __ATOMIC_RELAXED);
+	tether_owner_t home = tetheri_home_of(node, word);
 
 	tetheri_tsan_acquire(node);
-	if (tetheri_unlikely(!is_home) && send_on(node, home))
+	if (tetheri_unlikely(!is_home(home)) && send_on(node, word, &home))
 		return;
-	if (tetheri_word_type(__atomic_load_n(&node->state_, __ATOMIC_RELAXED)) == &tetheri_message_type) {
-		tetheri_count(counts, is_home ? &counts->run_home : &counts->orphaned, 1);
-		run_message((struct tether_message *)node, is_home ? TETHER_RUN : TETHER_UNDELIVERED);
-	} else if (is_home) {
+	if (tetheri_word_type(word) == &tetheri_message_type) {
+		tetheri_count(counts, is_home(home) ? &counts->run_home : &counts->orphaned, 1);
+		run_message((struct tether_message *)node, is_home(home) ? TETHER_RUN : TETHER_UNDELIVERED);
+	} else if (tetheri_group_defer(node, word)) {
+		/* Its last child will have it run again. */
+	} else if (is_home(home)) {
 		tetheri_count_add(counts, run_home, 1);
 		tetheri_run_destructor(run->runner, node);
 	} else {
@@ -202,6 +226,13 @@ void tetheri_run_queue(struct tether *node)
 
 	tetheri_count_add(tetheri_counts_of(runner), received, 1);
 	tetheri_list_append(&runner->later, node);
+}
+
+void tetheri_run_again(struct tether *tag)
+{
+	tetheri_list_append(&tetheri_runner()->later, tag);
+	if (!tetheri_thread.active)
+		run_rest();
 }
 
 void tetheri_run_later(struct tether *tag)

@@ -8,6 +8,8 @@
  *                          DROPPED <-- MOVING_DROPPED         DROPPED                     v
  *                             +---------- destructor ------------+------------------->  DEAD
  *
+ * From BOUND it may go further: hand-off and share in move.c, LENT in loan.c; FOLLOWS is in group.c.
+ *
  * Invariant: each transition is one CAS on `state_`, so whatever races has one arbiter.
  * Invariant: `owner_` is written by the thread that won the transition and by nobody else until the
  *   next one; it is read before a transition only to guess.
@@ -40,6 +42,14 @@ bool tetheri_tag_is_strange(const struct tether *tag, uint64_t word)
 	return __atomic_load_n(&tag->state_, __ATOMIC_RELAXED) == word;
 }
 
+/* Of what follows another: what is wrong is that one's. */
+static enum tether_kind root_verdict(const struct tether *root)
+{
+	uint64_t word = __atomic_load_n(&root->state_, __ATOMIC_ACQUIRE);
+
+	return tetheri_tag_verdict(root, __atomic_load_n(&root->owner_, __ATOMIC_RELAXED), word);
+}
+
 /* What is wrong with a tag that is not the caller's. */
 enum tether_kind tetheri_tag_verdict(const struct tether *tag, tether_owner_t owner, uint64_t word)
 {
@@ -55,8 +65,18 @@ enum tether_kind tetheri_tag_verdict(const struct tether *tag, tether_owner_t ow
 	case TETHERI_UNBOUND:
 		return TETHER_UNCLAIMED;
 	case TETHERI_MOVING:
+	case TETHERI_TRANSIT:
 		return TETHER_IN_TRANSIT;
+	case TETHERI_LENT:
+		return tetheri_tag_home(tag) == tether_self_ ? TETHER_LENT_USE : TETHER_WRONG_THREAD;
+	case TETHERI_SHARED:
+		return TETHER_WRONG_THREAD;
+	case TETHERI_FOLLOWS:
+		return root_verdict(tetheri_group_root(tag));
 	case TETHERI_MOVING_DROPPED:
+	case TETHERI_LENT_DROPPED:
+	case TETHERI_TRANSIT_DROPPED:
+	case TETHERI_FOLLOWS_DROPPED:
 	case TETHERI_DROPPED:
 	case TETHERI_DEAD:
 		return TETHER_USE_AFTER_DROP;
@@ -67,38 +87,71 @@ enum tether_kind tetheri_tag_verdict(const struct tether *tag, tether_owner_t ow
 	}
 }
 
-/* `next_` holds it until the tag goes into a list. What is read from a tag that goes there meanwhile is not
+/* `next_` holds it until the tag goes into a list, or is lent. What is read from a tag that goes there meanwhile is not
  * taken for one: see tetheri_origin_read. */
 tetheri_origin_t tetheri_tag_origin(const struct tether *tag)
 {
-	enum tetheri_state state = tetheri_word_state(__atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE));
-
-	if (state == TETHERI_DROPPED || state == TETHERI_MOVING_DROPPED)
+	switch (tetheri_word_state(__atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE))) {
+	case TETHERI_DROPPED:
+	case TETHERI_FOLLOWS_DROPPED:
+	case TETHERI_MOVING_DROPPED:
+	case TETHERI_LENT:
+	case TETHERI_LENT_DROPPED:
 		return 0;
-	return __atomic_load_n(&tag->next_, __ATOMIC_RELAXED);
+	default:
+		return __atomic_load_n(&tag->next_, __ATOMIC_RELAXED);
+	}
 }
 
-/* A dead tag keeps in `hint_` whose it was, for as long as nobody uses its memory again. */
+/* A dead tag keeps in `hint_` whose it was, for as long as nobody uses its memory again; one that is lent or on its
+ * way, whose it is. */
 tether_owner_t tetheri_tag_home(const struct tether *tag)
 {
 	/* Acquire: pairs with the release of GONE. */
 	tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_ACQUIRE);
+	enum tetheri_state state = tetheri_word_state(__atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE));
 
-	return owner == TETHER_GONE_ ? __atomic_load_n(&tag->hint_, __ATOMIC_RELAXED) : owner & ~TETHERI_DROPPED_BIT;
+	switch (owner == TETHER_GONE_ ? TETHERI_DEAD : state) {
+	case TETHERI_FOLLOWS:
+		return tetheri_tag_home(tetheri_group_root(tag));
+	case TETHERI_LENT:
+	case TETHERI_LENT_DROPPED:
+	case TETHERI_TRANSIT:
+	case TETHERI_TRANSIT_DROPPED:
+	case TETHERI_DEAD:
+		return __atomic_load_n(&tag->hint_, __ATOMIC_RELAXED);
+	default:
+		return owner & ~TETHERI_DROPPED_BIT;
+	}
 }
 
-bool tether_check_failed_(const struct tether *tag, const char *file, int line, const char *function)
+tether_owner_t tetheri_tag_other(const struct tether *tag)
+{
+	tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
+
+	switch (tetheri_word_state(__atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE))) {
+	case TETHERI_FOLLOWS:
+		return tetheri_tag_other(tetheri_group_root(tag));
+	case TETHERI_LENT:
+	case TETHERI_TRANSIT:
+		return owner & ~TETHERI_DROPPED_BIT;
+	default:
+		return 0;
+	}
+}
+
+static __attribute__((noinline)) void report_check(const struct tether *tag, const char *file, int line, const char *function,
+                                                   const void *caller)
 {
 	struct tetheri_event event = {
-		.operation = "check", .tag = tag, .file = file, .line = line, .function = function, .address = TETHERI_CALLER};
-
-	if (tether_is_mine_slow_(tag))
-		return true;
+		.operation = "check", .tag = tag, .file = file, .line = line, .function = function, .address = caller};
 	/* Acquire: as in tetheri_tag_is_strange. */
 	tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_ACQUIRE);
 	/* Acquire: pairs with the release of the transition, so that what we print belongs together. */
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
+
 	event.owner = tetheri_tag_home(tag);
+	event.other = tetheri_tag_other(tag);
 	event.word = word;
 	event.origin = tetheri_tag_origin(tag);
 	event.kind = tetheri_tag_verdict(tag, owner, word);
@@ -107,19 +160,49 @@ bool tether_check_failed_(const struct tether *tag, const char *file, int line, 
 	tetheri_report(&event);
 	if (event.kind == TETHER_WRONG_THREAD)
 		tetheri_tsan_misuse(tag, event.type, event.address);
+}
+
+bool tether_check_failed_(const struct tether *tag, const char *file, int line, const char *function)
+{
+	if (tether_is_mine_slow_(tag))
+		return true;
+	report_check(tag, file, line, function, TETHERI_CALLER);
 	return false;
 }
 
 /* While its destructor runs an object passes the checks of the thread that runs it, though `owner_`
- * says GONE already: nothing can be written to it afterwards, as the destructor frees its memory. */
+ * says GONE already: nothing can be written to it afterwards, as the destructor frees its memory. So do
+ * those that it follows, though they may have been dropped before it. */
+static bool is_in_destruction(const struct tether *tag)
+{
+	const struct tetheri_runner *runner = tetheri_runner();
+	const struct tether *parent = runner->parent;
+
+	if (tag == NULL || runner->destroying == tag)
+		return tag != NULL;
+	while (parent && parent != tag)
+		parent = tetheri_state_follows(tetheri_word_state(__atomic_load_n(&parent->state_, __ATOMIC_ACQUIRE)))
+		             ? tetheri_group_parent(parent)
+		             : NULL;
+	return parent != NULL;
+}
+
 bool tether_is_mine_slow_(const struct tether *tag)
 {
-	return tetheri_runner()->destroying == tag && tag != NULL;
+	/* Acquire: pairs with the release of tether_share() and of tether_bind_to(). */
+	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
+	enum tetheri_state state = tetheri_word_state(word);
+
+	if (state == TETHERI_SHARED)
+		return tetheri_word_is_tag(tag, word);
+	if (state == TETHERI_FOLLOWS && tetheri_word_is_tag(tag, word))
+		return tether_is_mine(tetheri_group_parent(tag));
+	return is_in_destruction(tag);
 }
 
 /* Where and when, as the options say. `frame`: of a function that the program called, or that of one of ours
  * in between. */
-static tetheri_origin_t origin_here(const void *frame, const void *caller)
+tetheri_origin_t tetheri_origin_now(const void *frame, const void *caller)
 {
 	return tetheri_traces(TETHERI_TRACE_STACKS) ? tetheri_origin_here(frame, caller) : tetheri_origin_at(caller);
 }
@@ -130,10 +213,10 @@ void tetheri_note_slow(const struct tether *tag, enum tether_event_kind kind, co
 
 	if (by == TETHER_NOBODY_)
 		by = TETHERI_NO_OWNER_BIT | (uint64_t)syscall(SYS_gettid);
-	tetheri_side_note(tag, kind, by, caller ? origin_here(__builtin_frame_address(0), caller) : 0);
+	tetheri_side_note(tag, kind, by, caller ? tetheri_origin_now(__builtin_frame_address(0), caller) : 0);
 }
 
-static bool type_is_valid(struct tether *tag, const struct tether_type *type, const char *operation, const void *address)
+bool tetheri_type_check(struct tether *tag, const struct tether_type *type, const char *operation, const void *address)
 {
 	if (tetheri_type_known(type) || tetheri_type_register(type))
 		return true;
@@ -143,51 +226,52 @@ static bool type_is_valid(struct tether *tag, const struct tether_type *type, co
 	return false;
 }
 
-static inline void tag_start(struct tether *tag, const struct tether_type *type, enum tetheri_state state, tether_owner_t owner,
-                             tetheri_origin_t origin)
-{
-	tetheri_set_next(tag, origin);
-	__atomic_store_n(&tag->hint_, 0, __ATOMIC_RELAXED);
-	tetheri_tsan_bind(tag, type);
-	__atomic_store_n(&tag->owner_, owner, __ATOMIC_RELAXED);
-	/* Release: the object and its owner, before whoever claims or drops it acquires this state. */
-	__atomic_store_n(&tag->state_, tetheri_word(type, state), __ATOMIC_RELEASE);
-}
-
 /* Everything but the common case: the thread's or the type's first object; stacks or history are kept. */
-static __attribute__((noinline)) void bind_any(struct tether *tag, const struct tether_type *type, const void *caller)
+static __attribute__((noinline)) void bind_any(struct tether *tag, const struct tether_type *type, const void *frame,
+                                               const void *caller)
 {
 	enum tetheri_state state = TETHERI_BOUND;
 
-	if (!type_is_valid(tag, type, "bind", caller))
+	if (!tetheri_type_check(tag, type, "bind", caller))
 		return;
 	if (!tetheri_thread.slot && !tetheri_owner_make(caller) && !tetheri_thread.ended)
 		state = TETHERI_UNBOUND;
 	tetheri_note(tag, state == TETHERI_BOUND ? TETHER_EVENT_BOUND : TETHER_EVENT_PREPARED, caller);
-	tag_start(tag, type, state, state == TETHERI_BOUND ? tether_self_ : 0, origin_here(__builtin_frame_address(0), caller));
+	tetheri_tag_start(tag, type, state, state == TETHERI_BOUND ? tether_self_ : 0, 0, tetheri_origin_now(frame, caller));
 	if (state == TETHERI_BOUND)
 		tetheri_count_add(tetheri_counts(), bound, 1);
 }
 
-void tether_bind(struct tether *tag, const struct tether_type *type)
+static inline __attribute__((always_inline)) void bind(struct tether *tag, const struct tether_type *type, const void *frame,
+                                                       const void *caller)
 {
 	struct tetheri_slot *slot = tetheri_thread.slot;
 
 	if (tetheri_unlikely(!slot || !tetheri_type_is_cached(type)) ||
 	    tetheri_traces(TETHERI_TRACE_STACKS | TETHERI_TRACE_HISTORY)) {
-		bind_any(tag, type, TETHERI_CALLER);
+		bind_any(tag, type, frame, caller);
 		return;
 	}
-	tag_start(tag, type, TETHERI_BOUND, tether_self_, tetheri_origin_at(TETHERI_CALLER));
+	tetheri_tag_start(tag, type, TETHERI_BOUND, tether_self_, 0, tetheri_origin_at(caller));
 	tetheri_count_add(&slot->counts, bound, 1);
+}
+
+void tether_bind(struct tether *tag, const struct tether_type *type)
+{
+	bind(tag, type, __builtin_frame_address(0), TETHERI_CALLER);
+}
+
+void tetheri_bind(struct tether *tag, const struct tether_type *type, const void *frame, const void *caller)
+{
+	bind(tag, type, frame, caller);
 }
 
 void tether_bind_later(struct tether *tag, const struct tether_type *type)
 {
-	if (!type_is_valid(tag, type, "bind_later", TETHERI_CALLER))
+	if (!tetheri_type_check(tag, type, "bind_later", TETHERI_CALLER))
 		return;
 	tetheri_note(tag, TETHER_EVENT_PREPARED, TETHERI_CALLER);
-	tag_start(tag, type, TETHERI_UNBOUND, 0, origin_here(__builtin_frame_address(0), TETHERI_CALLER));
+	tetheri_tag_start(tag, type, TETHERI_UNBOUND, 0, 0, tetheri_origin_now(__builtin_frame_address(0), TETHERI_CALLER));
 }
 
 /* We moved it from UNBOUND to MOVING: make it ours, or finish the drop that came in between. */
@@ -197,7 +281,7 @@ static bool claim_finish(struct tether *tag, uint64_t moving, const void *frame,
 
 	tetheri_tsan_acquire(tag);
 	tetheri_note(tag, TETHER_EVENT_CLAIMED, caller);
-	tetheri_set_next(tag, origin_here(frame, caller));
+	tetheri_set_next(tag, tetheri_origin_now(frame, caller));
 	__atomic_store_n(&tag->owner_, tether_self_, __ATOMIC_RELAXED);
 	/* Release: the owner, before whoever acquires BOUND and drops it. Acquire: the drop we finish. */
 	if (__atomic_compare_exchange_n(&tag->state_, &expected, tetheri_word_with(moving, TETHERI_BOUND), false, __ATOMIC_RELEASE,
@@ -239,11 +323,17 @@ bool tether_claim(struct tether *tag)
 	}
 }
 
+/* Lent, or on its way, it is in somebody's list. */
+static bool may_end(enum tetheri_state state)
+{
+	return state == TETHERI_UNBOUND || state == TETHERI_BOUND || state == TETHERI_SHARED || state == TETHERI_FOLLOWS;
+}
+
 void tether_fini(struct tether *tag)
 {
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
 
-	if (tether_is_mine_slow_(tag)) {
+	if (tetheri_runner()->destroying == tag) {
 		/* The last act of its destructor. It is dead already; whoever gets the memory now is not us. */
 		tetheri_runner()->destroying = NULL;
 		return;
@@ -251,13 +341,18 @@ void tether_fini(struct tether *tag)
 	for (;;) {
 		tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
 		enum tetheri_state state = tetheri_word_state(word);
-		bool ends = state == TETHERI_UNBOUND || state == TETHERI_BOUND;
 
-		if (!tetheri_word_is_tag(tag, word) || !ends || tetheri_tag_is_strange(tag, word)) {
-			tetheri_report_tag(tetheri_tag_verdict(tag, owner, word), "fini", tag, TETHERI_CALLER);
+		if (!tetheri_word_is_tag(tag, word) || !may_end(state) || tetheri_tag_is_strange(tag, word)) {
+			bool is_borrowers = state == TETHERI_LENT && owner == tether_self_;
+			tetheri_report_tag(is_borrowers ? TETHER_BAD_MOVE : tetheri_tag_verdict(tag, owner, word), "fini", tag,
+			                   TETHERI_CALLER);
 			return;
 		}
-		if (state == TETHERI_BOUND && owner != tether_self_)
+		if (tetheri_group_has_children(tag, word)) {
+			tetheri_report_tag(TETHER_HAS_CHILDREN, "fini", tag, TETHERI_CALLER);
+			return;
+		}
+		if (state != TETHERI_UNBOUND && !tether_is_mine(tag))
 			tetheri_report_tag(tetheri_tag_verdict(tag, owner, word), "fini", tag, TETHERI_CALLER);
 		if (state == TETHERI_UNBOUND)
 			tetheri_type_remember(tetheri_word_type(word));
@@ -269,7 +364,11 @@ void tether_fini(struct tether *tag)
 	tetheri_type_note_end(tetheri_word_type(word));
 	if (word & TETHERI_LABELLED)
 		tetheri_side_end(tag);
+	struct tether *parent = tetheri_word_state(word) == TETHERI_FOLLOWS ? tetheri_group_parent(tag) : NULL;
+	tether_owner_t home = parent ? tether_self_ : __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
 	/* The tag is ours. Release: who finds GONE finds in `hint_` whose it was. */
-	__atomic_store_n(&tag->hint_, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+	__atomic_store_n(&tag->hint_, home, __ATOMIC_RELAXED);
 	__atomic_store_n(&tag->owner_, TETHER_GONE_, __ATOMIC_RELEASE);
+	if (parent)
+		tetheri_group_leave(parent);
 }

@@ -14,18 +14,24 @@ enum tetheri_state {
 	TETHERI_LENT = 4,    /* [borrower] -> MOVING; [anyone] -> LENT_DROPPED */
 	TETHERI_SHARED = 5,  /* [anyone] -> DROPPED; [owner] -> DEAD */
 	TETHERI_TRANSIT = 6, /* [who receives it] -> BOUND; [anyone] -> TRANSIT_DROPPED */
-	TETHERI_FOLLOWS = 7, /* its owner is its parent's. [anyone] -> DROPPED; [owner] -> DEAD */
+	TETHERI_FOLLOWS = 7, /* its owner is its parent's. [anyone] -> FOLLOWS_DROPPED; [owner] -> DEAD */
 	/* From here on it is dropped. Whoever may leave one of the first three finishes the drop. */
 	TETHERI_MOVING_DROPPED = 8,
 	TETHERI_LENT_DROPPED = 9,
 	TETHERI_TRANSIT_DROPPED = 10,
-	TETHERI_DROPPED = 11, /* [whoever holds the node] -> DEAD */
-	TETHERI_DEAD = 12
+	TETHERI_FOLLOWS_DROPPED = 11, /* [whoever holds the node] -> DEAD; its `hint_` stays its parent */
+	TETHERI_DROPPED = 12,         /* [whoever holds the node] -> DEAD */
+	TETHERI_DEAD = 13
 };
 
 static inline bool tetheri_state_is_dropped(enum tetheri_state state)
 {
 	return state >= TETHERI_MOVING_DROPPED;
+}
+
+static inline bool tetheri_state_follows(enum tetheri_state state)
+{
+	return state == TETHERI_FOLLOWS || state == TETHERI_FOLLOWS_DROPPED;
 }
 
 #define TETHERI_STATE_MASK UINT64_C(0xf)

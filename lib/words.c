@@ -63,7 +63,8 @@ static const struct tetheri_words table[] = {
 
 const struct tetheri_words *tetheri_words(enum tether_kind kind)
 {
-	static const struct tetheri_words unknown = {"unknown", "unknown", "used", "look at the documentation of a newer version"};
+	static const struct tetheri_words unknown = {"unknown", "unknown", "used", "look at the documentation of a newer version",
+	                                             NULL};
 
 	return (size_t)kind < KINDS ? &table[kind] : &unknown;
 }

@@ -5,7 +5,9 @@
 
 #include <tether/base.h>
 #include <tether/drop.h>
+#include <tether/group.h>
 #include <tether/loop.h>
+#include <tether/move.h>
 #include <tether/options.h>
 #include <tether/owner.h>
 #include <tether/report.h>
