@@ -90,7 +90,8 @@ static __attribute__((noinline)) struct marked mark_any(struct tether *tag, cons
 	for (;;) {
 		enum tetheri_state state = tetheri_word_state(word), next = dropped(state);
 
-		if (next == TETHERI_ZERO || !tetheri_word_is_tag(tag, word) || tetheri_tag_is_strange(tag, word))
+		if (next == TETHERI_ZERO || !tetheri_word_is_tag(tag, word) || tetheri_tag_is_strange(tag, word) ||
+		    (state == TETHERI_FOLLOWS && !tetheri_group_follows(tag, word)))
 			return refuse(tag, word, operation, address);
 		/* Of a static tag nobody may have seen the type; a second drop is to know it. */
 		if (state == TETHERI_UNBOUND)

@@ -18,6 +18,8 @@
  *   it was leaked, or ended), and the parent is not destroyed before. So who holds a child may read its parent.
  * Invariant: `children_` is written by the owner of the root with a load and a store, while its inbox is open and the
  *   parent is not dropped; by RMWs else: then nobody writes it the first way any more.
+ * Invariant: a living child's `owner_` repeats its parent's address, so that no address is followed that something
+ *   wrote over.
  * Invariant: a node that follows keeps `hint_` while it is queued (inbox.c leaves it alone). */
 #include <errno.h>
 
@@ -42,6 +44,17 @@ struct tether *tetheri_group_parent(const struct tether *child)
 {
 	/* Relaxed: it came with the state that says that it follows. */
 	return (struct tether *)(uintptr_t)__atomic_load_n(&child->hint_, __ATOMIC_RELAXED);
+}
+
+static uint64_t owner_word_for(const struct tether *parent)
+{
+	return (uintptr_t)parent | TETHERI_DROPPED_BIT;
+}
+
+bool tetheri_group_follows(const struct tether *tag, uint64_t word)
+{
+	return tetheri_word_state(word) == TETHERI_FOLLOWS && tetheri_word_is_tag(tag, word) &&
+	       __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED) == owner_word_for(tetheri_group_parent(tag));
 }
 
 struct tether *tetheri_group_root(const struct tether *child)
@@ -70,7 +83,7 @@ static bool may_follow(const struct tether_type *type, const struct tether_group
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
 	enum tetheri_state state = tetheri_word_state(word);
 	bool is_tag = tetheri_word_is_tag(tag, word);
-	const struct tether *root = is_tag && state == TETHERI_FOLLOWS ? tetheri_group_root(tag) : tag;
+	const struct tether *root = tetheri_group_follows(tag, word) ? tetheri_group_root(tag) : tag;
 	tether_owner_t owner = __atomic_load_n(&root->owner_, __ATOMIC_RELAXED);
 
 	if (!is_tag || tetheri_state_is_dropped(state) || owner != tether_self_)
@@ -97,7 +110,7 @@ int tether_bind_to(struct tether *child, const struct tether_type *type, struct 
 	}
 	__atomic_store_n(&parent->children_, __atomic_load_n(&parent->children_, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
 	tetheri_note(child, TETHER_EVENT_BOUND, TETHERI_CALLER);
-	tetheri_tag_start(child, type, TETHERI_FOLLOWS, TETHERI_DROPPED_BIT, (uintptr_t)&parent->tag,
+	tetheri_tag_start(child, type, TETHERI_FOLLOWS, owner_word_for(&parent->tag), (uintptr_t)&parent->tag,
 	                  tetheri_origin_now(__builtin_frame_address(0), TETHERI_CALLER));
 	tetheri_count_add(tetheri_counts(), bound, 1);
 	return 0;

@@ -379,8 +379,9 @@ void tetheri_loans_lost(struct tetheri_slot *slot); /* of an owner that a fork l
 
 /* group.c; `word`: the tag's state. */
 struct tether *tetheri_group_parent(const struct tether *child);
-struct tether *tetheri_group_root(const struct tether *child); /* who decides whose it is */
-tether_owner_t tetheri_group_route(struct tether *child);      /* who shall run it; or it waits, and is not ours any more */
+struct tether *tetheri_group_root(const struct tether *child);       /* who decides whose it is */
+bool tetheri_group_follows(const struct tether *tag, uint64_t word); /* and is whole; any tag, sound or not */
+tether_owner_t tetheri_group_route(struct tether *child);            /* who shall run it; or it waits, and is not ours any more */
 #define TETHERI_WAITS UINT64_MAX
 void tetheri_group_depart(struct tether *tag, uint64_t word); /* before it is in transit */
 void tetheri_group_arrive(struct tether *tag);                /* after that */

@@ -42,11 +42,15 @@ bool tetheri_tag_is_strange(const struct tether *tag, uint64_t word)
 	return __atomic_load_n(&tag->state_, __ATOMIC_RELAXED) == word;
 }
 
-/* Of what follows another: what is wrong is that one's. */
-static enum tether_kind root_verdict(const struct tether *root)
+/* Of what follows another: what is wrong is that one's, unless it was just dropped, or something wrote over it. */
+static enum tether_kind child_verdict(const struct tether *tag, uint64_t word)
 {
-	uint64_t word = __atomic_load_n(&root->state_, __ATOMIC_ACQUIRE);
-
+	if (!tetheri_group_follows(tag, word)) {
+		word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
+		return tetheri_word_state(word) == TETHERI_FOLLOWS ? TETHER_OVERWRITTEN : TETHER_USE_AFTER_DROP;
+	}
+	const struct tether *root = tetheri_group_root(tag);
+	word = __atomic_load_n(&root->state_, __ATOMIC_ACQUIRE);
 	return tetheri_tag_verdict(root, __atomic_load_n(&root->owner_, __ATOMIC_RELAXED), word);
 }
 
@@ -72,7 +76,7 @@ enum tether_kind tetheri_tag_verdict(const struct tether *tag, tether_owner_t ow
 	case TETHERI_SHARED:
 		return TETHER_WRONG_THREAD;
 	case TETHERI_FOLLOWS:
-		return root_verdict(tetheri_group_root(tag));
+		return child_verdict(tag, word);
 	case TETHERI_MOVING_DROPPED:
 	case TETHERI_LENT_DROPPED:
 	case TETHERI_TRANSIT_DROPPED:
@@ -109,11 +113,11 @@ tether_owner_t tetheri_tag_home(const struct tether *tag)
 {
 	/* Acquire: pairs with the release of GONE. */
 	tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_ACQUIRE);
-	enum tetheri_state state = tetheri_word_state(__atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE));
+	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
 
-	switch (owner == TETHER_GONE_ ? TETHERI_DEAD : state) {
+	switch (owner == TETHER_GONE_ ? TETHERI_DEAD : tetheri_word_state(word)) {
 	case TETHERI_FOLLOWS:
-		return tetheri_tag_home(tetheri_group_root(tag));
+		return tetheri_group_follows(tag, word) ? tetheri_tag_home(tetheri_group_root(tag)) : 0;
 	case TETHERI_LENT:
 	case TETHERI_LENT_DROPPED:
 	case TETHERI_TRANSIT:
@@ -128,10 +132,11 @@ tether_owner_t tetheri_tag_home(const struct tether *tag)
 tether_owner_t tetheri_tag_other(const struct tether *tag)
 {
 	tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
+	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
 
-	switch (tetheri_word_state(__atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE))) {
+	switch (tetheri_word_state(word)) {
 	case TETHERI_FOLLOWS:
-		return tetheri_tag_other(tetheri_group_root(tag));
+		return tetheri_group_follows(tag, word) ? tetheri_tag_other(tetheri_group_root(tag)) : 0;
 	case TETHERI_LENT:
 	case TETHERI_TRANSIT:
 		return owner & ~TETHERI_DROPPED_BIT;
@@ -195,7 +200,7 @@ bool tether_is_mine_slow_(const struct tether *tag)
 
 	if (state == TETHERI_SHARED)
 		return tetheri_word_is_tag(tag, word);
-	if (state == TETHERI_FOLLOWS && tetheri_word_is_tag(tag, word))
+	if (state == TETHERI_FOLLOWS && tetheri_group_follows(tag, word))
 		return tether_is_mine(tetheri_group_parent(tag));
 	return is_in_destruction(tag);
 }
@@ -342,7 +347,8 @@ void tether_fini(struct tether *tag)
 		tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
 		enum tetheri_state state = tetheri_word_state(word);
 
-		if (!tetheri_word_is_tag(tag, word) || !may_end(state) || tetheri_tag_is_strange(tag, word)) {
+		if (!tetheri_word_is_tag(tag, word) || !may_end(state) || tetheri_tag_is_strange(tag, word) ||
+		    (state == TETHERI_FOLLOWS && !tetheri_group_follows(tag, word))) {
 			bool is_borrowers = state == TETHERI_LENT && owner == tether_self_;
 			tetheri_report_tag(is_borrowers ? TETHER_BAD_MOVE : tetheri_tag_verdict(tag, owner, word), "fini", tag,
 			                   TETHERI_CALLER);
