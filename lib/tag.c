@@ -192,6 +192,17 @@ static bool is_in_destruction(const struct tether *tag)
 	return parent != NULL;
 }
 
+/* One that was dropped and waits for its children still says whose they are. */
+static bool root_is_mine(const struct tether *root)
+{
+	/* Relaxed: as in tether_matches_; that it was dropped only adds to what the owner finds. */
+	tether_owner_t owner = __atomic_load_n(&root->owner_, __ATOMIC_RELAXED);
+
+	if (tetheri_word_state(__atomic_load_n(&root->state_, __ATOMIC_RELAXED)) == TETHERI_DROPPED)
+		return owner == (tether_self_ | TETHERI_DROPPED_BIT);
+	return owner == tether_self_ || tether_is_mine_slow_(root);
+}
+
 bool tether_is_mine_slow_(const struct tether *tag)
 {
 	/* Acquire: pairs with the release of tether_share() and of tether_bind_to(). */
@@ -201,7 +212,7 @@ bool tether_is_mine_slow_(const struct tether *tag)
 	if (state == TETHERI_SHARED)
 		return tetheri_word_is_tag(tag, word);
 	if (state == TETHERI_FOLLOWS && tetheri_group_follows(tag, word))
-		return tether_is_mine(tetheri_group_parent(tag));
+		return root_is_mine(tetheri_group_root(tag));
 	return is_in_destruction(tag);
 }
 
