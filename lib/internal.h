@@ -467,7 +467,7 @@ struct tetheri_event {
 	const struct tether *tag;       /* NULL: none */
 	const struct tether_type *type; /* NULL: none, or not to be trusted */
 	tether_owner_t owner;           /* whose it is, 0: nobody's */
-	tether_owner_t other;           /* the other one in it, see tetheri_words; 0: there is none */
+	tether_owner_t other;           /* the other one in it, see tetheri_other_role; 0: there is none */
 	uint64_t word;                  /* the tag's state: it is not read again, as its memory may go any moment */
 	tetheri_origin_t origin;        /* where it was bound */
 	const char *file;

@@ -26,9 +26,9 @@ struct tetheri_words {
 	const char *title;  /* what is wrong, in the fewest words */
 	const char *done;   /* "used": what the caller did with the object */
 	const char *advice; /* what to do, where nothing better is known */
-	const char *other;  /* what the other one in it is: "lent to"; NULL: there is none */
 };
 const struct tetheri_words *tetheri_words(enum tether_kind kind);
+const char *tetheri_other_role(enum tether_kind kind); /* "lent to"; NULL: there is no other */
 const char *tetheri_level_name(enum tether_level level);
 const char *tetheri_event_name(enum tether_event_kind kind);
 void tetheri_words_fill(struct tether_report *report, const char *destructor, struct tetheri_scratch *scratch);

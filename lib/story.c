@@ -110,7 +110,7 @@ static void tell_other(struct tether_report *out, struct tetheri_scratch *scratc
 	tetheri_owner_describe(out->other, &other);
 	out->other_number = other.number;
 	out->other_name = other.number ? copy_name(other.name, scratch) : NULL;
-	out->other_role = tetheri_words(out->kind)->other;
+	out->other_role = tetheri_other_role(out->kind);
 }
 
 static void tell_owners(struct tether_report *out, struct tetheri_scratch *scratch, struct facts *facts)

@@ -11,7 +11,7 @@ static const struct tetheri_words table[] = {
                              "use it on its owner only: tether_post() a message there, or tether_drop() it to release it"},
 	[TETHER_UNCLAIMED] = {"unclaimed-use", "use of what nobody owns", "used",
                           "call tether_claim() where a thread takes the object over"},
-	[TETHER_IN_TRANSIT] = {"in-transit-use", "use while its owner changes", "used", "wait until it has arrived", "on its way to"},
+	[TETHER_IN_TRANSIT] = {"in-transit-use", "use while its owner changes", "used", "wait until it has arrived"},
 	[TETHER_USE_AFTER_DROP] = {"use-after-drop", "use after drop", "used",
                                "do not touch an object after tether_drop(), whatever it returned"},
 	[TETHER_DOUBLE_DROP] = {"double-drop", "double drop", "dropped again",
@@ -41,21 +41,20 @@ static const struct tetheri_words table[] = {
                                  "use it on its first owner for all its life, or take TETHER_UNSENDABLE from its type"},
 	[TETHER_BAD_MOVE] = {"bad-move", "move of what cannot be moved", "moved",
                          "move it only while its owner holds it alone: not shared, lent, on its way, nor following another"},
-	[TETHER_LENT_USE] = {"lent-use", "use while it is lent", "used", "wait until its borrower has called tether_return()",
-                         "lent to"},
+	[TETHER_LENT_USE] = {"lent-use", "use while it is lent", "used", "wait until its borrower has called tether_return()"},
 	[TETHER_NOT_RETURNED] = {"not-returned", "borrowed and not returned", "kept",
-                             "call tether_return() before the borrower ends; it is its lender's again", "lent to"},
+                             "call tether_return() before the borrower ends; it is its lender's again"},
 	[TETHER_HAS_CHILDREN] = {"has-children", "others follow it", "ended", "end or drop what follows it first"},
 	[TETHER_OVERLAP] = {"overlapping-use", "used by two at once", "used",
-                        "let one finish before the other begins: a lock, or one owner", "in use by"},
+                        "let one finish before the other begins: a lock, or one owner"},
 	[TETHER_BAD_COUNT] = {"bad-count", "reference count out of range", "counted",
                           "match each tether_ref_get() with one tether_ref_put()"},
 	[TETHER_OWNER_BUSY] = {"owner-busy", "owner entered by two", "entered",
-                           "let one thread leave before another enters: an owner runs on one thread at a time", "inside is"},
+                           "let one thread leave before another enters: an owner runs on one thread at a time"},
 	[TETHER_EXIT_INSIDE] = {"exit-inside", "thread ended inside an owner", "ended",
                             "call tether_owner_leave() before the thread ends; it was left now"},
 	[TETHER_RESTLESS] = {"restless-owner", "an ending owner does not come to rest", "sent to",
-                         "let what it runs at its end stop sending to it", "sent last by"},
+                         "let what it runs at its end stop sending to it"},
 	[TETHER_LEFT_OVER] = {"left-over", "not everything could be drained", "waited for",
                           "let each owner drain, and end, before the process does"},
 };
@@ -63,10 +62,18 @@ static const struct tetheri_words table[] = {
 
 const struct tetheri_words *tetheri_words(enum tether_kind kind)
 {
-	static const struct tetheri_words unknown = {"unknown", "unknown", "used", "look at the documentation of a newer version",
-	                                             NULL};
+	static const struct tetheri_words unknown = {"unknown", "unknown", "used", "look at the documentation of a newer version"};
 
 	return (size_t)kind < KINDS ? &table[kind] : &unknown;
+}
+
+const char *tetheri_other_role(enum tether_kind kind)
+{
+	static const char *const roles[] = {
+		[TETHER_IN_TRANSIT] = "on its way to", [TETHER_LENT_USE] = "lent to",      [TETHER_NOT_RETURNED] = "lent to",
+		[TETHER_OVERLAP] = "in use by",        [TETHER_OWNER_BUSY] = "entered by", [TETHER_RESTLESS] = "sent to by"};
+
+	return (size_t)kind < sizeof roles / sizeof *roles ? roles[kind] : NULL;
 }
 
 const char *tether_kind_name(enum tether_kind kind)

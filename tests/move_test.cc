@@ -831,7 +831,8 @@ protected:
 
 TEST_P(Refusal, IsReportedAndChangesNothing)
 {
-	auto [move, held] = GetParam();
+	Move move = std::get<0>(GetParam());
+	Held held = std::get<1>(GetParam());
 	struct tether before;
 	int result = 1;
 
