@@ -161,10 +161,12 @@ static struct tetheri_loan *take_next(struct tetheri_slot *slot)
 {
 	tetheri_loans_lock();
 	struct tetheri_loan *loan = slot->loans;
-	if (loan)
-		take_off(loan);
-	else
-		slot->loans_closed = true;
+	if (loan) {
+		slot->loans = loan->next;
+		if (loan->next)
+			loan->next->link = &slot->loans;
+	}
+	slot->loans_closed = !loan;
 	tetheri_loans_unlock();
 	return loan;
 }

@@ -42,16 +42,29 @@ bool tetheri_tag_is_strange(const struct tether *tag, uint64_t word)
 	return __atomic_load_n(&tag->state_, __ATOMIC_RELAXED) == word;
 }
 
-/* Of what follows another: what is wrong is that one's, unless it was just dropped, or something wrote over it. */
-static enum tether_kind child_verdict(const struct tether *tag, uint64_t word)
+/* Who says whose it is: itself, or the root of what it follows. */
+static const struct tether *decider(const struct tether *tag)
 {
-	if (!tetheri_group_follows(tag, word)) {
-		word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
+	return tetheri_group_follows(tag, __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE)) ? tetheri_group_root(tag) : tag;
+}
+
+/* Of what follows another: what is wrong is that one's, unless it was just dropped, or something wrote over it. */
+static enum tether_kind child_verdict(const struct tether *tag)
+{
+	const struct tether *root = decider(tag);
+	uint64_t word = __atomic_load_n(&root->state_, __ATOMIC_ACQUIRE);
+
+	if (root == tag)
 		return tetheri_word_state(word) == TETHERI_FOLLOWS ? TETHER_OVERWRITTEN : TETHER_USE_AFTER_DROP;
+	switch (tetheri_word_state(word)) {
+	case TETHERI_TRANSIT:
+	case TETHERI_TRANSIT_DROPPED:
+		return TETHER_IN_TRANSIT;
+	case TETHERI_LENT:
+		return tetheri_tag_home(root) == tether_self_ ? TETHER_LENT_USE : TETHER_WRONG_THREAD;
+	default:
+		return TETHER_WRONG_THREAD;
 	}
-	const struct tether *root = tetheri_group_root(tag);
-	word = __atomic_load_n(&root->state_, __ATOMIC_ACQUIRE);
-	return tetheri_tag_verdict(root, __atomic_load_n(&root->owner_, __ATOMIC_RELAXED), word);
 }
 
 /* What is wrong with a tag that is not the caller's. */
@@ -76,7 +89,7 @@ enum tether_kind tetheri_tag_verdict(const struct tether *tag, tether_owner_t ow
 	case TETHERI_SHARED:
 		return TETHER_WRONG_THREAD;
 	case TETHERI_FOLLOWS:
-		return child_verdict(tag, word);
+		return child_verdict(tag);
 	case TETHERI_MOVING_DROPPED:
 	case TETHERI_LENT_DROPPED:
 	case TETHERI_TRANSIT_DROPPED:
@@ -111,13 +124,12 @@ tetheri_origin_t tetheri_tag_origin(const struct tether *tag)
  * way, whose it is. */
 tether_owner_t tetheri_tag_home(const struct tether *tag)
 {
+	tag = decider(tag);
 	/* Acquire: pairs with the release of GONE. */
 	tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_ACQUIRE);
-	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
+	enum tetheri_state state = tetheri_word_state(__atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE));
 
-	switch (owner == TETHER_GONE_ ? TETHERI_DEAD : tetheri_word_state(word)) {
-	case TETHERI_FOLLOWS:
-		return tetheri_group_follows(tag, word) ? tetheri_tag_home(tetheri_group_root(tag)) : 0;
+	switch (owner == TETHER_GONE_ ? TETHERI_DEAD : state) {
 	case TETHERI_LENT:
 	case TETHERI_LENT_DROPPED:
 	case TETHERI_TRANSIT:
@@ -131,15 +143,11 @@ tether_owner_t tetheri_tag_home(const struct tether *tag)
 
 tether_owner_t tetheri_tag_other(const struct tether *tag)
 {
-	tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
-	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
-
-	switch (tetheri_word_state(word)) {
-	case TETHERI_FOLLOWS:
-		return tetheri_group_follows(tag, word) ? tetheri_tag_other(tetheri_group_root(tag)) : 0;
+	tag = decider(tag);
+	switch (tetheri_word_state(__atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE))) {
 	case TETHERI_LENT:
 	case TETHERI_TRANSIT:
-		return owner & ~TETHERI_DROPPED_BIT;
+		return __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED) & ~TETHERI_DROPPED_BIT;
 	default:
 		return 0;
 	}
@@ -192,15 +200,15 @@ static bool is_in_destruction(const struct tether *tag)
 	return parent != NULL;
 }
 
-/* One that was dropped and waits for its children still says whose they are. */
+/* A root that was dropped, and waits for its children, still says whose they are. */
 static bool root_is_mine(const struct tether *root)
 {
-	/* Relaxed: as in tether_matches_; that it was dropped only adds to what the owner finds. */
+	/* Relaxed: as in tether_matches_. Acquire: pairs with the release of tether_share(). */
 	tether_owner_t owner = __atomic_load_n(&root->owner_, __ATOMIC_RELAXED);
+	enum tetheri_state state = tetheri_word_state(__atomic_load_n(&root->state_, __ATOMIC_ACQUIRE));
 
-	if (tetheri_word_state(__atomic_load_n(&root->state_, __ATOMIC_RELAXED)) == TETHERI_DROPPED)
-		return owner == (tether_self_ | TETHERI_DROPPED_BIT);
-	return owner == tether_self_ || tether_is_mine_slow_(root);
+	return owner == tether_self_ || state == TETHERI_SHARED ||
+	       (state == TETHERI_DROPPED && owner == (tether_self_ | TETHERI_DROPPED_BIT));
 }
 
 bool tether_is_mine_slow_(const struct tether *tag)
