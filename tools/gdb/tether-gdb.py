@@ -19,7 +19,8 @@ TYPE_MASK, STATE_MASK, LABELLED = 0x0000ffffffffffc0, 0xf, 1 << 5
 DROPPED_BIT, NO_OWNER_BIT, GONE = 1 << 63, 1 << 63, (1 << 64) - 1
 STATES = {1: "nobody's yet", 2: "bound", 3: "changing its owner", 4: "lent", 5: "shared", 6: "on its way to another owner",
           7: "follows its parent", 8: "dropped while it changed its owner", 9: "lent, and dropped meanwhile",
-          10: "dropped on its way to another owner", 11: "dropped", 12: "dropped", 13: "destroyed"}
+          10: "dropped on its way to another owner", 11: "dropped, not destroyed yet",
+          12: "dropped, not destroyed yet", 13: "destroyed"}
 DEAD = 13
 QUEUED = (4, 8, 9, 11, 12)  # `next_` is not where it was bound
 NOBODY = 1

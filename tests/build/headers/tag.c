@@ -24,8 +24,9 @@ static const struct tether_type plain = TETHER_TYPE(struct conn, tether, conn_de
 static const struct tether_type nothing = TETHER_TYPE(struct conn, tether, NULL);
 static const struct tether_type anywhere = TETHER_TYPE_POLICY(struct conn, tether, conn_destroy, TETHER_ANYWHERE, TETHER_WARN);
 static const struct tether_type inherited = TETHER_TYPE_HEIR(struct conn, tether, conn_destroy, &heir, TETHER_COUNT);
-static const struct tether_type by_hand = TETHER_TYPE_AT("conn", sizeof(struct conn), offsetof(struct conn, tether), NULL,
-                                                         conn_destroy_with, &closed, NULL, TETHER_LEAK, TETHER_ABORT, TETHER_NO_RULES);
+static const struct tether_type by_hand =
+	TETHER_TYPE_AT("conn", sizeof(struct conn), offsetof(struct conn, tether), NULL, conn_destroy_with, &closed, NULL,
+                   TETHER_LEAK, TETHER_ABORT, TETHER_NO_RULES);
 
 static struct conn first = {-1, TETHER_INIT(plain)};
 
