@@ -178,8 +178,15 @@ static bool send_after(struct tether *tag, tether_owner_t home)
 
 void tetheri_send_home(struct tether *node)
 {
-	if (!send_after(node, tetheri_home_of(node, __atomic_load_n(&node->state_, __ATOMIC_RELAXED))))
+	tether_owner_t home = tetheri_home_of(node, __atomic_load_n(&node->state_, __ATOMIC_RELAXED));
+
+	if (home == tether_self_) {
+		set_home(node, home);
+		if (!tetheri_inbox_push_self(node)) /* our owner has ended, and we still run what is ours */
+			tetheri_run_later(node);
+	} else if (!send_after(node, home)) {
 		(void)tetheri_orphan(node, TETHERI_BY_DROP);
+	}
 }
 
 enum tether_dropped tether_drop(struct tether *tag)

@@ -144,10 +144,12 @@ tether_owner_t tetheri_group_route(struct tether *child)
 		enum tetheri_state state = tetheri_word_state(__atomic_load_n(&root->state_, __ATOMIC_ACQUIRE));
 		tether_owner_t owner = __atomic_load_n(&root->owner_, __ATOMIC_ACQUIRE);
 
-		if (state != TETHERI_TRANSIT && state != TETHERI_TRANSIT_DROPPED)
+		if (state == TETHERI_TRANSIT || state == TETHERI_TRANSIT_DROPPED) {
+			if (wait_for(root, child))
+				return TETHERI_WAITS;
+		} else if (tetheri_state_is_dropped(state) || !(owner & TETHERI_DROPPED_BIT)) {
 			return owner & ~TETHERI_DROPPED_BIT;
-		if (wait_for(root, child))
-			return TETHERI_WAITS;
+		} /* else it departed between the two looks */
 	}
 }
 
@@ -188,12 +190,12 @@ bool tetheri_group_has_children(const struct tether *tag, uint64_t word)
 	return is_group(word) && __atomic_load_n(&((const struct tether_group *)tag)->children_, __ATOMIC_RELAXED) & ~RUN_LATER;
 }
 
-bool tetheri_group_defer(struct tether *tag, uint64_t word)
+bool tetheri_group_defer_slow(struct tether *tag)
 {
 	uint64_t *children = &group_of(tag)->children_;
 
 	/* Acquire: the children's ends, before their parent's. None can come any more, as it is dropped. */
-	if (!is_group(word) || (__atomic_load_n(children, __ATOMIC_ACQUIRE) & ~RUN_LATER) == 0)
+	if ((__atomic_load_n(children, __ATOMIC_ACQUIRE) & ~RUN_LATER) == 0)
 		return false;
 	/* Acquire and release: pairs with the last child's, whichever comes second runs the parent. */
 	return __atomic_fetch_or(children, RUN_LATER, __ATOMIC_ACQ_REL) & ~RUN_LATER;

@@ -386,8 +386,14 @@ tether_owner_t tetheri_group_route(struct tether *child);            /* who shal
 void tetheri_group_depart(struct tether *tag, uint64_t word); /* before it is in transit */
 void tetheri_group_arrive(struct tether *tag);                /* after that */
 bool tetheri_group_has_children(const struct tether *tag, uint64_t word);
-bool tetheri_group_defer(struct tether *tag, uint64_t word); /* true: it is run after its last child */
-void tetheri_group_leave(struct tether *parent);             /* one child less */
+bool tetheri_group_defer_slow(struct tether *tag);
+void tetheri_group_leave(struct tether *parent); /* one child less */
+
+/* True: it has children, and is run after the last of them. */
+static inline bool tetheri_group_defer(struct tether *tag, uint64_t word)
+{
+	return tetheri_unlikely(tetheri_word_type(word)->rules & TETHER_GROUP) && tetheri_group_defer_slow(tag);
+}
 
 /* Where a dropped node belongs, or TETHERI_WAITS. An heir's is its own, whatever it followed. */
 static inline tether_owner_t tetheri_home_of(struct tether *node, uint64_t word)

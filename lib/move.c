@@ -217,6 +217,7 @@ int tether_hand_off(struct tether *tag, tether_owner_t to, struct tether_transfe
 	tetheri_tsan_release(tag);
 	if (!set_out(tag, word, to)) {
 		tetheri_message_unmark(&transfer->message_);
+		tetheri_group_arrive(tag); /* nobody waits for a root that stays */
 		tetheri_report_tag(TETHER_USE_AFTER_DROP, "hand_off", tag, TETHERI_CALLER);
 		return -EINVAL;
 	}

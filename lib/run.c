@@ -53,16 +53,22 @@ static void run_rest(void)
 	(void)tetheri_run_lists(&run, 0);
 }
 
+static __attribute__((noinline)) void leave_parent(struct tetheri_runner *runner)
+{
+	struct tether *parent = runner->parent;
+
+	runner->parent = NULL;
+	tetheri_group_leave(parent);
+}
+
 void tetheri_run_leave(struct tetheri_run *run)
 {
 	struct tetheri_runner *runner = run->runner;
-	struct tether *parent = runner->parent;
 
 	runner->destroying = NULL;
 	runner->in_destructor = false;
-	runner->parent = NULL;
-	if (parent) /* its child's destructor did not return */
-		tetheri_group_leave(parent);
+	if (tetheri_unlikely(runner->parent)) /* its child's destructor did not return */
+		leave_parent(runner);
 	bool is_left_over = runner->later.first && !run->outer;
 	if (run->draining)
 		runner->draining = false;
@@ -88,16 +94,15 @@ void tetheri_run_destructor(struct tetheri_runner *runner, struct tether *tag)
 	const struct tether_type *type = tetheri_word_type(word);
 	void *object = (char *)tag - type->offset;
 
-	struct tether *parent = tetheri_word_state(word) == TETHERI_FOLLOWS_DROPPED ? tetheri_group_parent(tag) : NULL;
-
-	assert(!runner->in_destructor);
-	assert(tetheri_word_state(word) == TETHERI_DROPPED || parent);
+	assert(!runner->in_destructor && !runner->parent);
+	assert(tetheri_word_state(word) == TETHERI_DROPPED || tetheri_word_state(word) == TETHERI_FOLLOWS_DROPPED);
 	set_doing(type);
 	tetheri_type_note_end(type);
 	if (tetheri_unlikely(word & TETHERI_LABELLED) || tetheri_traces(TETHERI_TRACE_HISTORY))
 		end_story(tag, word);
+	if (tetheri_unlikely(tetheri_word_state(word) == TETHERI_FOLLOWS_DROPPED))
+		runner->parent = tetheri_group_parent(tag);
 	runner->in_destructor = true;
-	runner->parent = parent;
 	runner->destroying = tag;
 	atomic_signal_fence(memory_order_seq_cst); /* a handler that checks it finds it ours, before or after */
 	/* Relaxed: the node is ours. Whoever still looks at it, wrongly, may see it late. */
@@ -111,9 +116,8 @@ void tetheri_run_destructor(struct tetheri_runner *runner, struct tether *tag)
 		type->destroy_with(object, type->context);
 	runner->destroying = NULL;
 	runner->in_destructor = false;
-	runner->parent = NULL;
-	if (tetheri_unlikely(parent))
-		tetheri_group_leave(parent);
+	if (tetheri_unlikely(runner->parent))
+		leave_parent(runner);
 }
 
 static void run_message(struct tether_message *message, enum tether_fate fate)
