@@ -93,6 +93,10 @@ static void put_tag(struct tetheri_text *text, const struct tether *tag, struct 
 		tetheri_put(text, ", of ");
 		put_who(text, tetheri_tag_home(tag));
 	}
+	if (tetheri_use_of(tag)) {
+		tetheri_put(text, ", in use by ");
+		put_who(text, tetheri_use_of(tag));
+	}
 	if (scratch && tetheri_has_stack())
 		put_where(text, tag, scratch);
 }

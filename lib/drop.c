@@ -97,9 +97,12 @@ static __attribute__((noinline)) struct marked mark_any(struct tether *tag, cons
 		if (state == TETHERI_UNBOUND)
 			tetheri_type_remember(tetheri_word_type(word));
 		/* Release: pairs with whoever has it, finds it dropped and destroys what we used. */
-		if (__atomic_compare_exchange_n(&tag->state_, &word, tetheri_word_with(word, next), false, __ATOMIC_ACQ_REL,
-		                                __ATOMIC_ACQUIRE))
-			return marked_as(tag, state, tetheri_word_with(word, next));
+		if (!__atomic_compare_exchange_n(&tag->state_, &word, tetheri_word_with(word, next), false, __ATOMIC_ACQ_REL,
+		                                 __ATOMIC_ACQUIRE))
+			continue;
+		if (state == TETHERI_UNBOUND || state == TETHERI_SHARED) /* others wait for their owner, who may be inside */
+			tetheri_use_end(tag, operation, address);
+		return marked_as(tag, state, tetheri_word_with(word, next));
 	}
 }
 
@@ -127,6 +130,13 @@ static inline struct marked mark(struct tether *tag, const char *operation, cons
 static inline void set_home(struct tether *tag, tether_owner_t home)
 {
 	__atomic_store_n(&tag->owner_, home | TETHERI_DROPPED_BIT, __ATOMIC_RELEASE);
+}
+
+/* It is destroyed in a moment: if its owner is inside, it will leave what is gone. (Of a child it is the parent.) */
+static inline void end_my_use(struct tether *tag, const char *operation, const void *address)
+{
+	if (tetheri_unlikely(__atomic_load_n(&tag->hint_, __ATOMIC_RELAXED) != 0))
+		tetheri_use_end(tag, operation, address);
 }
 
 static enum tether_dropped destroy_here(struct tether *tag)
@@ -197,6 +207,8 @@ enum tether_dropped tether_drop(struct tether *tag)
 		return TETHER_REFUSED;
 	if (marked.found != PASSED && marked.home != TETHERI_WAITS) /* else it is theirs, and theirs to note */
 		tetheri_note(tag, TETHER_EVENT_DROPPED, TETHERI_CALLER);
+	if (marked.found == HOME && marked.home == tether_self_)
+		end_my_use(tag, "drop", TETHERI_CALLER);
 	if (marked.found == NOBODYS || (marked.found == HOME && marked.home == tether_self_))
 		return destroy_here(tag);
 	tetheri_count_add(tetheri_counts(), sent, 1);

@@ -61,6 +61,7 @@ struct tetheri_runner {
 	const struct tether *destroying; /* whose it is, until it has ended its tag itself; owner only */
 	struct tether *parent;           /* whom that followed, and who may end after it; owner only */
 	bool draining;                   /* owner only */
+	unsigned refused;                /* entries of use.c: as many leave and were not inside; owner only */
 };
 
 /* Each is written by its owner's thread alone, by a relaxed load and store, and read by anyone. Those
@@ -288,6 +289,18 @@ static inline bool tetheri_word_is_tag(const struct tether *tag, uint64_t word)
 		return false;
 	return tetheri_type_known(tetheri_word_type(word)) || tetheri_word_is_static(tag, word);
 }
+
+/* use.c */
+/* Is `hint_` the user, in this state? */
+static inline bool tetheri_use_is_kept(enum tetheri_state state)
+{
+	return state == TETHERI_UNBOUND || state == TETHERI_BOUND || state == TETHERI_SHARED;
+}
+tether_owner_t tetheri_use_of(const struct tether *tag); /* who is inside; 0: nobody. It may be old when it arrives */
+/* The caller has just ended the object, in a state in which `hint_` is the user: report whoever is inside. */
+void tetheri_use_end(struct tether *tag, const char *operation, const void *address);
+/* Is anybody inside, who still lives? Then it may not change hands, and that has been reported. */
+bool tetheri_use_forbids(const struct tether *tag, const char *operation, const void *address);
 
 /* inbox.c */
 bool tetheri_inbox_push(struct tetheri_slot *slot, struct tether *node); /* false: closed, nothing happened */

@@ -70,7 +70,7 @@ uint64_t tetheri_move_begin(struct tether *tag, const char *operation, const voi
 		}
 		if (owner == tether_self_ && tetheri_word_state(word) == TETHERI_BOUND && tetheri_word_is_tag(tag, word) &&
 		    !(tetheri_word_type(word)->rules & TETHER_UNSENDABLE))
-			return word;
+			return tetheri_use_forbids(tag, operation, address) ? 0 : word;
 		tetheri_report_tag(why_not(tag, word, owner), operation, tag, address);
 		return 0;
 	}
@@ -249,6 +249,8 @@ int tether_give(struct tether *tag, tether_owner_t expected, tether_owner_t to)
 	int error = tetheri_move_to(to, &slot, "give", TETHERI_CALLER);
 	if (error)
 		return error;
+	if (tetheri_use_forbids(tag, "give", TETHERI_CALLER))
+		return -EINVAL;
 	tetheri_note(tag, TETHER_EVENT_HANDED_OFF, TETHERI_CALLER);
 	tetheri_tsan_release(tag);
 	/* Release: what the giver did to it, before who finds itself its owner. Acquire: the same of who gave it

@@ -340,6 +340,8 @@ bool tether_claim(struct tether *tag)
 				tetheri_report_tag(TETHER_OTHER_COPY, "claim", tag, TETHERI_CALLER);
 			return owner == tether_self_;
 		}
+		if (tetheri_use_of(tag) != tether_self_ && tetheri_use_forbids(tag, "claim", TETHERI_CALLER))
+			return false;
 		(void)tetheri_type_register(tetheri_word_type(word));
 		uint64_t moving = tetheri_word_with(word, TETHERI_MOVING);
 		if (__atomic_compare_exchange_n(&tag->state_, &word, moving, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
@@ -385,6 +387,8 @@ void tether_fini(struct tether *tag)
 		                                __ATOMIC_ACQUIRE))
 			break;
 	}
+	if (tetheri_use_is_kept(tetheri_word_state(word)))
+		tetheri_use_end(tag, "fini", TETHERI_CALLER);
 	tetheri_note(tag, TETHER_EVENT_ENDED, TETHERI_CALLER);
 	tetheri_type_note_end(tetheri_word_type(word));
 	if (word & TETHERI_LABELLED)

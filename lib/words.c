@@ -45,7 +45,7 @@ static const struct tetheri_words table[] = {
 	[TETHER_NOT_RETURNED] = {"not-returned", "borrowed and not returned", "kept",
                              "call tether_return() before the borrower ends; it is its lender's again"},
 	[TETHER_HAS_CHILDREN] = {"has-children", "others follow it", "ended", "end or drop what follows it first"},
-	[TETHER_OVERLAP] = {"overlapping-use", "used by two at once", "used",
+	[TETHER_OVERLAP] = {"overlapping-use", "overlapping use", "used",
                         "let one finish before the other begins: a lock, or one owner"},
 	[TETHER_BAD_COUNT] = {"bad-count", "reference count out of range", "counted",
                           "match each tether_ref_get() with one tether_ref_put()"},
@@ -178,6 +178,10 @@ static void put_advice(struct tetheri_text *text, const struct tether_report *re
 	if (report->kind == TETHER_WRONG_THREAD_DROP && destructor)
 		tetheri_put(text, "call tether_drop() on it instead of %s(): it is then destroyed on '%s'", destructor,
 		            report->owner_name ? report->owner_name : "its owner");
+	else if (report->kind == TETHER_OVERLAP && report->other == report->caller)
+		tetheri_put(text, "leave it before you end it or give it away: the end of a TETHER_SCOPE touches it");
+	else if (report->kind == TETHER_BAD_CALL && report->object)
+		tetheri_put(text, "match each TETHER_ENTER() with one TETHER_LEAVE() by the same owner");
 	else if (report->kind == TETHER_STALLED && report->owner_drained_ns == UINT64_MAX)
 		tetheri_put(text, "it has never drained: have its loop watch tether_fd() and call tether_drain()");
 	else

@@ -21,6 +21,21 @@ TEST_F(Unchecked, CheckNeitherReportsNorEvaluatesItsArgument)
 	tether_fini(&thing.tether);
 }
 
+TEST_F(Unchecked, UseNeitherReportsNorEvaluatesItsArgument)
+{
+	Thing thing;
+	int evaluated = 0;
+
+	tether_bind_later(&thing.tether, &thing_type);
+	TETHER_ENTER((evaluated++, &thing.tether));
+	TETHER_LEAVE((evaluated++, &thing.tether));
+	TETHER_LEAVE((evaluated++, &thing.tether));
+	TETHER_SCOPE((evaluated++, &thing.tether));
+	EXPECT_EQ(evaluated, 0);
+	EXPECT_EQ(thing.tether.hint_, 0U);
+	tether_fini(&thing.tether);
+}
+
 TEST_F(Unchecked, EnsureAndIsMineAnswerAsEver)
 {
 	Thing thing;

@@ -10,7 +10,8 @@
  *             claim       v   share             owned by a
  *                  lent to b --return--> owned by a
  *
- * Only its owner may move an object (tether_give: see there), and only while it holds it alone. A type with
+ * Only its owner may move an object (tether_give: see there), and only while it holds it alone and nobody
+ * is inside (see use.h). A type with
  * TETHER_UNSENDABLE refuses all of this. What is refused is reported, and stays as it was. A drop may come
  * at any moment, from any thread: whoever has the object then finishes it.
  *

@@ -27,7 +27,7 @@ struct tether {
 	uint64_t owner_; /* who passes the check; atomic */
 	uint64_t state_; /* type pointer, state, magic; atomic, every transition is one CAS on it */
 	uint64_t next_;  /* while it lives: where and when it was bound; once dropped: the next node of the inbox */
-	uint64_t hint_;  /* once dropped: room for a prefetch hint */
+	uint64_t hint_;  /* while it lives: who uses it, see use.h; once dropped: room for a prefetch hint */
 };
 
 /** What becomes of an object that is dropped when its owner has gone. */
@@ -122,7 +122,8 @@ TETHER_API void tether_bind_later(struct tether *tag, const struct tether_type *
 
 /** Take an unbound object: true if it is the caller's now (also if it was already). False, without a
  * report, if another thread was first. Any thread. Lock-free. May allocate as tether_self() does.
- * Reports a tag that is zero, overwritten or already dropped, and returns false. */
+ * Reports a tag that is zero, overwritten or already dropped, or that somebody else is inside (see use.h), and
+ * returns false. */
 TETHER_API bool tether_claim(struct tether *tag);
 
 /** End a tag without running its destructor, before its memory is reused for something else. The

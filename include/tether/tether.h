@@ -1,4 +1,4 @@
-/* tether.h - everything: owners, tags, checks, drops, loops, reports, options.
+/* tether.h - everything: owners, tags, checks, drops, exclusive use, loops, reports, options.
  * SPDX-License-Identifier: MIT */
 #ifndef TETHER_TETHER_H
 #define TETHER_TETHER_H
@@ -12,5 +12,6 @@
 #include <tether/owner.h>
 #include <tether/report.h>
 #include <tether/tag.h>
+#include <tether/use.h>
 
 #endif

@@ -1,12 +1,17 @@
-/* check.c - functions whose code is compared with and without a check: -DCHECK and -DCHECK_ROLE say what they begin with.
+/* check.c - functions whose code is compared with and without a check: -DCHECK, -DCHECK_ROLE, -DUSE and -DSCOPE say
+ * what they begin with.
  * SPDX-License-Identifier: MIT */
-#include <tether/tag.h>
+#include <tether/use.h>
 
 #if defined(CHECK_ROLE)
 TETHER_ROLE(conn_role);
 #define BEGIN(c) TETHER_CHECK(&(c)->tether, conn_role)
 #elif defined(CHECK)
 #define BEGIN(c) TETHER_CHECK(&(c)->tether)
+#elif defined(USE)
+#define BEGIN(c) (TETHER_ENTER(&(c)->tether), TETHER_LEAVE(&(c)->tether))
+#elif defined(SCOPE)
+#define BEGIN(c) TETHER_SCOPE(&(c)->tether)
 #else
 #define BEGIN(c) ((void)0)
 #endif

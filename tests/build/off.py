@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-# off.py - with checks off, object code is what it is without TETHER_CHECK, byte for byte; a role never makes any.
+# off.py - with checks off, object code is what it is without TETHER_CHECK and TETHER_ENTER, byte for byte; a role
+# never makes any.
 # SPDX-License-Identifier: MIT
 import pathlib
 import sys
@@ -24,11 +25,12 @@ with tempfile.TemporaryDirectory() as name:
         for level in ("-O0", "-O2"):
             without = code(directory, compiler, level)
             for off in ("-DTETHER_CHECKS=0", "-DNDEBUG"):
-                for form in ("-DCHECK", "-DCHECK_ROLE"):
+                for form in ("-DCHECK", "-DCHECK_ROLE", "-DUSE", "-DSCOPE"):
                     same = code(directory, compiler, f"{level} {form} {off}") == without
                     tap.ok(same, f"{compiler} {level} {form} {off}: the same object code as without the macro")
-            checked = code(directory, compiler, f"{level} -DCHECK -DTETHER_CHECKS=1")
-            tap.ok(checked != without, f"{compiler} {level} -DTETHER_CHECKS=1: other object code")
+            on = {form: code(directory, compiler, f"{level} {form} -DTETHER_CHECKS=1") for form in ("-DCHECK", "-DUSE", "-DSCOPE")}
+            for form, checked in on.items():
+                tap.ok(checked != without, f"{compiler} {level} {form} -DTETHER_CHECKS=1: other object code")
             role = code(directory, compiler, f"{level} -DCHECK_ROLE -DTETHER_CHECKS=1")
-            tap.ok(role == checked, f"{compiler} {level} -DTETHER_CHECKS=1: the same with a role")
+            tap.ok(role == on["-DCHECK"], f"{compiler} {level} -DTETHER_CHECKS=1: the same with a role")
 tap.done()
