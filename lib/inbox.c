@@ -280,7 +280,8 @@ bool tetheri_inbox_has_nodes(const struct tetheri_slot *slot)
 
 bool tetheri_slot_is_open(const struct tetheri_slot *slot)
 {
-	return atomic_load_explicit(&slot->head, memory_order_relaxed) != CLOSED;
+	/* Acquire: with CLOSED comes all that the owner did before it closed. */
+	return atomic_load_explicit(&slot->head, memory_order_acquire) != CLOSED;
 }
 
 uint64_t tetheri_inbox_depth(const struct tetheri_slot *slot)
