@@ -48,7 +48,7 @@ static const struct tetheri_words table[] = {
 	[TETHER_OVERLAP] = {"overlapping-use", "overlapping use", "used",
                         "let one finish before the other begins: a lock, or one owner"},
 	[TETHER_BAD_COUNT] = {"bad-count", "reference count out of range", "counted",
-                          "match each tether_ref_get() with one tether_ref_put()"},
+                          "call tether_ref_init() first, and match each tether_ref_get() with one tether_ref_put()"},
 	[TETHER_OWNER_BUSY] = {"owner-busy", "owner entered by two", "entered",
                            "let one thread leave before another enters: an owner runs on one thread at a time"},
 	[TETHER_EXIT_INSIDE] = {"exit-inside", "thread ended inside an owner", "ended",

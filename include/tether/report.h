@@ -37,7 +37,7 @@ enum tether_kind {
 	TETHER_NOT_RETURNED = 20,      /* a borrower ended without giving it back; it went home */
 	TETHER_HAS_CHILDREN = 21,      /* ended, or left to nobody, while other objects follow it; refused */
 	TETHER_OVERLAP = 22,           /* two users at once of what only one may use at a time */
-	TETHER_BAD_COUNT = 23,         /* a reference count that went too far up or down */
+	TETHER_BAD_COUNT = 23,         /* a reference count that went too far up or down, or was never begun */
 	TETHER_OWNER_BUSY = 24,        /* an owner entered while another thread is inside */
 	TETHER_EXIT_INSIDE = 25,       /* a thread ended inside an owner that is not its own */
 	TETHER_RESTLESS = 26,          /* what an ending owner runs goes on sending to it */

@@ -10,6 +10,7 @@
 #include <tether/move.h>
 #include <tether/options.h>
 #include <tether/owner.h>
+#include <tether/ref.h>
 #include <tether/report.h>
 #include <tether/tag.h>
 #include <tether/use.h>
