@@ -53,7 +53,8 @@ void tetheri_stall_look(struct tetheri_slot *slot, uint64_t pending)
 	uint64_t since = atomic_load_explicit(&slot->since, memory_order_relaxed);
 	uint64_t took = atomic_load_explicit(&slot->took, memory_order_relaxed);
 	uint64_t now = tetheri_now_coarse();
-	bool is_old = stall_ns > 0 && (since | TOLD) >= took && now > since && now - since > stall_ns;
+	/* 0: of a new owner, and its first sender has not noted the time yet. */
+	bool is_old = stall_ns > 0 && since > 0 && (since | TOLD) >= took && now > since && now - since > stall_ns;
 	/* Who sends to itself, from its own handlers, knows. */
 	if ((is_long || is_old) && slot != tetheri_thread.slot)
 		tell(slot, since);

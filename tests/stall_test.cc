@@ -161,6 +161,37 @@ TEST_F(Stall, IsNotToldOfWhatAnOwnerSendsToItself)
 	});
 }
 
+/* The first sender is still waking the owner, and has not noted the time. */
+TEST_F(Stall, IsNotToldOfANewOwnerBeforeItsFirstSenderIsThrough)
+{
+	static std::atomic<bool> is_waking, may_go;
+	tether_owner_t owner = home.owner();
+	Note notes[2];
+
+	is_waking = may_go = false;
+	home.run([] {
+		EXPECT_EQ(tether_set_wake(
+					  [](void *) {
+						  is_waking = true;
+						  while (!may_go)
+							  sched_yield();
+					  },
+					  nullptr),
+		          0);
+		EXPECT_TRUE(tether_park());
+	});
+	std::thread first([&] { EXPECT_EQ(tether_post(owner, &notes[0].message), 0); });
+	while (!is_waking)
+		sched_yield();
+	EXPECT_EQ(tether_post(owner, &notes[1].message), 0);
+	may_go = true;
+	first.join();
+	home.run([] {
+		EXPECT_EQ(tether_drain(0), 2U);
+		EXPECT_EQ(tether_set_wake(nullptr, nullptr), 0);
+	});
+}
+
 TEST_F(Stall, QueueThatIsTooLongIsToldAtOnce)
 {
 	ASSERT_EQ(tether_set_option("stall_ms", "0"), 0);
