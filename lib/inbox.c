@@ -109,14 +109,15 @@ static uint64_t publish(struct tetheri_slot *slot, _Atomic uint64_t *word, struc
 	}
 }
 
-/* Is this push one of those that look for a stall? The first of an episode, and each that makes the number a
- * power of two, or finds it uncounted; with a limit to the queue, all. */
+/* Is this push one of those that look at what is pending? For a stall the first of an episode, and each that
+ * makes the number a power of two, or finds it uncounted; with a limit to a queue, all. */
 static inline bool looks(uint64_t head)
 {
 	unsigned traces = atomic_load_explicit(&tetheri_trace, memory_order_relaxed);
 	uint64_t count = count_of(head);
 
-	return (traces & TETHERI_TRACE_QUEUES) || ((traces & TETHERI_TRACE_STALLS) && (count & (count + 1)) == 0);
+	return (traces & (TETHERI_TRACE_QUEUES | ~TETHERI_TRACE_OPTIONS)) ||
+	       ((traces & TETHERI_TRACE_STALLS) && (count & (count + 1)) == 0);
 }
 
 static __attribute__((noinline)) void look(struct tetheri_slot *slot, uint64_t head)
@@ -130,6 +131,7 @@ static __attribute__((noinline)) void look(struct tetheri_slot *slot, uint64_t h
 	if (is_list(head) && pending < 2)
 		pending = 2; /* uncounted, and somebody is just taking it */
 	tetheri_stall_look(slot, pending);
+	tetheri_limit_look(slot);
 }
 
 bool tetheri_inbox_push(struct tetheri_slot *slot, struct tether *node)
@@ -216,6 +218,8 @@ bool tetheri_inbox_take(struct tetheri_slot *slot)
 
 	notice(slot, head);
 	receive(slot, head);
+	if (tetheri_traces(~TETHERI_TRACE_OPTIONS))
+		tetheri_limit_settle(slot);
 	return true;
 }
 

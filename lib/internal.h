@@ -9,6 +9,8 @@
  *           |
  *      loop.c                    drain, park                    run.c    call destructors and messages
  *           |
+ *      limit.c stall.c     senders that look at what is pending
+ *           |
  *      owner.c                   ids and slots; name.c, thread_exit.c     type.c   which types are real -> set.h, module.c
  *           |
  *      report.c                  the one door for everything that is printed, see report.h; stats.c the counters
@@ -95,6 +97,12 @@ struct tetheri_slot {
 	int write_fd;
 	_Atomic int tid;        /* its thread's */
 	_Atomic uint64_t since; /* since when something is pending, see stall.c */
+	/* See limit.c. `over` and its context are the owner's while nobody is in `callers`. */
+	_Atomic uint64_t limit;   /* of what may be pending; 0: there is none. The owner writes it */
+	_Atomic uint64_t over_at; /* how many pending call `over` next; senders and the owner */
+	_Atomic uint64_t callers; /* senders that may be in `over`, and whether they may */
+	void (*over)(void *context, size_t pending);
+	void *over_context;
 	/* The owner's alone; what is atomic is read by reports. */
 	_Alignas(TETHERI_CACHE_LINE) int read_fd;
 	bool armed;                /* the inbox was ARMED, and I have not looked since */
@@ -363,6 +371,12 @@ static inline bool tetheri_in_destructor(void)
 
 /* stall.c */
 void tetheri_stall_look(struct tetheri_slot *slot, uint64_t pending); /* by a sender, after it has published */
+
+/* limit.c */
+void tetheri_limit_look(struct tetheri_slot *slot); /* by a sender, after it has published */
+bool tetheri_limit_is_reached(const struct tetheri_slot *slot);
+void tetheri_limit_settle(struct tetheri_slot *slot); /* by the owner, when it has taken or handled something */
+void tetheri_limit_end(struct tetheri_slot *slot);    /* by the owner: there is none, and nobody is told any more */
 
 /* drop.c */
 enum tetheri_found { /* how it was found out that a node's owner has gone */

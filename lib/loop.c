@@ -11,17 +11,43 @@
 
 #include "internal.h"
 
-size_t tether_drain(size_t max_nodes)
+#define NS_PER_US 1000
+
+static bool may_drain(void)
 {
 	struct tetheri_slot *slot = tetheri_thread.slot;
 
 	if (!slot || tetheri_thread.active)
-		return 0;
+		return false;
 	/* Relaxed: others read it to say how long ago it was. */
 	atomic_store_explicit(&slot->drained, tetheri_now_coarse(), memory_order_relaxed);
+	return true;
+}
+
+size_t tether_drain(size_t max_nodes)
+{
+	if (!may_drain())
+		return 0;
 	struct tetheri_run run __attribute__((cleanup(tetheri_run_leave)));
 	tetheri_run_enter(&run, true);
 	return tetheri_run_lists(&run, max_nodes);
+}
+
+size_t tether_drain_for(size_t max_nodes, uint64_t max_us)
+{
+	size_t handled = 0, one;
+
+	if (!may_drain())
+		return 0;
+	uint64_t start = tetheri_now();
+	uint64_t end = max_us > 0 && max_us < (UINT64_MAX - start) / NS_PER_US ? start + max_us * NS_PER_US : UINT64_MAX;
+	struct tetheri_run run __attribute__((cleanup(tetheri_run_leave)));
+	tetheri_run_enter(&run, true);
+	do {
+		one = tetheri_run_lists(&run, 1);
+		handled += one;
+	} while (one > 0 && handled != max_nodes && tetheri_now() < end);
+	return handled;
 }
 
 static void settle(struct tetheri_slot *slot)

@@ -6,7 +6,8 @@
  *
  * Invariant: for each accepted post its function is called once: by the drain of the owner it was sent
  *   to (RUN), or by whoever finds that owner gone (UNDELIVERED): the poster, or the drain of a later
- *   owner of the same slot. It is idle again before the call. */
+ *   owner of the same slot. It is idle again before the call. A post that is refused (tether_try_post) leaves it
+ *   idle, and its function is not called. */
 #include <errno.h>
 
 #include "internal.h"
@@ -71,4 +72,25 @@ int tether_post(tether_owner_t to, struct tether_message *message)
 		tetheri_report_call(TETHER_BAD_OWNER, "tether_post", TETHERI_CALLER);
 	undelivered(message);
 	return place == TETHERI_NOT_OURS ? -EINVAL : -ESRCH;
+}
+
+int tether_try_post(tether_owner_t to, struct tether_message *message)
+{
+	struct tetheri_slot *slot;
+	enum tetheri_place place = tetheri_owner_find(to, &slot);
+
+	if (place == TETHERI_NOT_OURS)
+		tetheri_report_call(TETHER_BAD_OWNER, "tether_try_post", TETHERI_CALLER);
+	if (place != TETHERI_ALIVE)
+		return place == TETHERI_NOT_OURS ? -EINVAL : -ESRCH;
+	if (tetheri_limit_is_reached(slot))
+		return -EAGAIN;
+	if (!tetheri_message_mark(message)) {
+		tetheri_report_call(TETHER_DOUBLE_POST, "tether_try_post", TETHERI_CALLER);
+		return -EALREADY;
+	}
+	if (tetheri_message_push(to, message))
+		return 0;
+	tetheri_message_unmark(message);
+	return -ESRCH;
 }

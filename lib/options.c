@@ -238,19 +238,21 @@ static bool word_read(const struct option *option, struct tetheri_given value, i
 
 static void trace_update(void)
 {
+	unsigned before = atomic_load_explicit(&tetheri_trace, memory_order_relaxed);
 	unsigned trace = 0;
 
 	if (tetheri_option(bind_stacks) != TETHERI_BIND_STACKS_OFF)
 		trace |= TETHERI_TRACE_STACKS;
 	if (tetheri_option(history))
 		trace |= TETHERI_TRACE_HISTORY;
-	if (trace & ~atomic_load_explicit(&tetheri_trace, memory_order_relaxed) & TETHERI_TRACE_HISTORY)
+	if (trace & ~before & TETHERI_TRACE_HISTORY)
 		atomic_store_explicit(&tetheri_history_since, tetheri_now(), memory_order_relaxed);
 	if (tetheri_option(stall_ms) > 0)
 		trace |= TETHERI_TRACE_STALLS;
 	if (tetheri_option(queue_warn) > 0)
 		trace |= TETHERI_TRACE_QUEUES;
-	atomic_store_explicit(&tetheri_trace, trace, memory_order_relaxed);
+	/* The options' bits are changed here alone; what lies above them, by others. */
+	atomic_fetch_xor_explicit(&tetheri_trace, (before ^ trace) & TETHERI_TRACE_OPTIONS, memory_order_relaxed);
 }
 
 /* Under the lock. A call wants to hear at once whether the file can be used; what was read is opened later. */

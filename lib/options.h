@@ -40,6 +40,9 @@ extern struct tetheri_options tetheri_options;
 #define TETHERI_TRACE_HISTORY 2U
 #define TETHERI_TRACE_STALLS 4U /* when the number of pending nodes doubles */
 #define TETHERI_TRACE_QUEUES 8U /* at each push */
+/* From here on it counts the owners to which no push goes unseen, see limit.c. */
+#define TETHERI_TRACE_OWNER 0x100U
+#define TETHERI_TRACE_OPTIONS (TETHERI_TRACE_OWNER - 1)
 extern _Atomic unsigned tetheri_trace;
 extern _Atomic uint64_t tetheri_history_since; /* when history was last switched on: tetheri_now() */
 

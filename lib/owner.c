@@ -257,6 +257,7 @@ void tetheri_owner_end(struct tetheri_slot *slot)
 	/* A destructor may leave by an exception, and this be called again: it goes on where it was. */
 	run_until_quiet(slot);
 	tetheri_loans_end(slot);
+	tetheri_limit_end(slot);
 	tetheri_wake_end(slot);
 	TETHERI_PROBE_OWNER_END(tether_self_, atomic_load_explicit(&slot->number, memory_order_relaxed));
 	tetheri_thread.ended = true;

@@ -72,6 +72,8 @@ void tetheri_run_leave(struct tetheri_run *run)
 	bool is_left_over = runner->later.first && !run->outer;
 	if (run->draining)
 		runner->draining = false;
+	if (run->draining && tetheri_traces(~TETHERI_TRACE_OPTIONS))
+		tetheri_limit_settle(tetheri_thread.slot);
 	tetheri_thread.active = run->outer;
 	set_idle();
 	if (runner == &tetheri_thread.runner && is_left_over)

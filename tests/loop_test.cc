@@ -163,6 +163,88 @@ TEST_F(Drain, OfMoreThanTheInboxCountsLosesNothing)
 		EXPECT_EQ(note.calls, 1);
 }
 
+/* Draining for a while. */
+
+class DrainFor : public Loop
+{
+protected:
+	/* Messages that take so long each. */
+	void post(size_t count, std::chrono::microseconds each)
+	{
+		for (size_t i = 0; i < count; i++) {
+			notes.push_back(std::make_unique<Note>([=] { std::this_thread::sleep_for(each); }));
+			EXPECT_EQ(tether_post(home.owner(), &notes.back()->message), 0);
+		}
+	}
+	size_t drain_for(size_t max_nodes, uint64_t max_us)
+	{
+		size_t handled = 0;
+
+		home.run([&] { handled = tether_drain_for(max_nodes, max_us); });
+		return handled;
+	}
+
+	std::vector<std::unique_ptr<Note>> notes;
+};
+
+TEST_F(DrainFor, OfNothingIsNothing)
+{
+	EXPECT_EQ(tether_drain_for(0, 0), 0U);
+	EXPECT_EQ(tether_drain_for(5, 5), 0U);
+	elsewhere([] { EXPECT_EQ(tether_drain_for(0, 1), 0U); });
+}
+
+TEST_F(DrainFor, WithoutLimitsHandlesAll)
+{
+	post(10, std::chrono::microseconds(0));
+	EXPECT_EQ(drain_for(0, 0), 10U);
+	post(10, std::chrono::microseconds(0));
+	EXPECT_EQ(drain_for(0, UINT64_MAX), 10U);
+}
+
+TEST_F(DrainFor, EndsWithItsNodes)
+{
+	post(10, std::chrono::microseconds(0));
+	EXPECT_EQ(drain_for(3, 0), 3U);
+	EXPECT_EQ(drain_for(3, UINT64_MAX / 1000), 3U);
+	EXPECT_EQ(drain_for(100, UINT64_C(3600000000)), 4U);
+}
+
+TEST_F(DrainFor, EndsWithItsTimeAndHandlesOneAtLeast)
+{
+	post(5, std::chrono::microseconds(2000));
+	EXPECT_EQ(drain_for(0, 1), 1U) << "the first takes all the time there is";
+	EXPECT_EQ(drain_for(4, 1000), 1U);
+	EXPECT_LE(drain_for(0, 3000), 2U);
+
+	uint64_t left = stats(home.owner()).pending;
+
+	EXPECT_GE(left, 1U);
+	EXPECT_EQ(drain(0), left);
+}
+
+TEST_F(DrainFor, LeavesItsDescriptorReadableForTheRest)
+{
+	int descriptor = fd();
+
+	post(3, std::chrono::microseconds(0));
+	EXPECT_EQ(drain_for(2, 0), 2U);
+	EXPECT_TRUE(is_readable(descriptor));
+	EXPECT_EQ(drain_for(2, 0), 1U);
+	EXPECT_FALSE(is_readable(descriptor));
+}
+
+TEST_F(DrainFor, InsideAMessageDoesNothing)
+{
+	Note outer([] { EXPECT_EQ(tether_drain_for(0, 0), 0U); }), waiting;
+
+	EXPECT_EQ(tether_post(home.owner(), &outer.message), 0);
+	EXPECT_EQ(tether_post(home.owner(), &waiting.message), 0);
+	EXPECT_EQ(drain(1), 1U);
+	EXPECT_EQ(waiting.calls, 0);
+	EXPECT_EQ(drain(0), 1U);
+}
+
 /* The descriptor. */
 
 class Descriptor : public Loop

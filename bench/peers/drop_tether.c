@@ -26,6 +26,23 @@ static void drain(void)
 	tether_drain(0);
 }
 
+/* A limit that is never exceeded; it is set for these rounds only, as all senders look where one is. */
+static bool is_limited;
+
+static void revive_with_limit(struct object *object)
+{
+	if (!is_limited)
+		is_limited = tether_set_limit(SIZE_MAX, NULL, NULL) == 0;
+	revive(object);
+}
+
+static void drain_for_a_second(void)
+{
+	tether_drain_for(0, 1000000);
+	tether_set_limit(0, NULL, NULL);
+	is_limited = false;
+}
+
 /* A thread of a server is an owner: it has bound objects of its own. */
 static void start(void)
 {
@@ -35,9 +52,12 @@ static void start(void)
 static struct drop_peer tether = {"tether", init, revive, push, drain, start, NULL};
 /* One that is none counts what it sends on a line that all such threads share. */
 static struct drop_peer stranger = {"tether, producer is no owner", init, revive, push, drain, NULL, NULL};
+static struct drop_peer limited = {
+	"tether, with a limit, drained for a time", init, revive_with_limit, push, drain_for_a_second, start, NULL};
 
 __attribute__((constructor)) static void add(void)
 {
 	drop_peer_add(&tether);
 	drop_peer_add(&stranger);
+	drop_peer_add(&limited);
 }

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: MIT
  *
  * Fork: what was pending for owners that did not survive is not destroyed in the child. Signal
- * handlers: tether_drop_later and tether_post, where the thread has an owner; not tether_drop, which
+ * handlers: tether_drop_later, tether_post and tether_try_post, where the thread has an owner; not tether_drop, which
  * may run a destructor. Thread exit: the thread's inbox is drained, then closed; later drops for it
  * take the orphan path. dlclose: see tag.h. Asynchronous cancellation (PTHREAD_CANCEL_ASYNCHRONOUS) is
  * not supported inside any function of the library. */
@@ -70,6 +70,14 @@ TETHER_INLINE_ void tether_message_init(struct tether_message *message, void (*f
  * posts again does not nest). -EINVAL: `to` is no owner; likewise called, and reported. -EALREADY: the message is still on
  * its way from an earlier post, whose fate it keeps; reported. */
 TETHER_API int tether_post(tether_owner_t to, struct tether_message *message);
+
+/** Like tether_post(), but what cannot be delivered stays with the caller: unless it returns 0, nothing was posted
+ * and the function is not called. For work that is better refused than queued.
+ * Any thread, a signal handler too where the thread has an owner. Lock-free, never allocates.
+ * 0: queued, and the function will be called once. -EAGAIN: as much as tether_set_limit() allows is pending for `to`
+ * (senders at the same moment may each find the last place free). -ESRCH: that owner has gone. -EINVAL: `to` is no
+ * owner; reported. -EALREADY: the message is still on its way from an earlier post; reported. */
+TETHER_API int tether_try_post(tether_owner_t to, struct tether_message *message);
 
 TETHER_END_
 

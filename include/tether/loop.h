@@ -28,6 +28,22 @@ TETHER_BEGIN_
  * drain it does nothing and returns 0. A thread without an owner has nothing to drain. */
 TETHER_API size_t tether_drain(size_t max_nodes);
 
+/** tether_drain() that also ends when `max_us` microseconds have passed (0: without limit). At least one node is
+ * handled if there is one, and a destructor that takes its time is not cut off. Reads the clock once a node.
+ * The owner's thread, and the rest as tether_drain(). */
+TETHER_API size_t tether_drain_for(size_t max_nodes, uint64_t max_us);
+
+/** Limit what may be pending for the calling thread's current owner to `max_pending` drops and messages, as
+ * tether_stats() counts them; 0: no limit, as at first. Nothing is lost and no drop fails: tether_try_post() is
+ * refused at the limit, and the send that exceeds it calls `over` (NULL: nobody is told), as does each that
+ * exceeds it 2, 4, 8 ... times, and all of this anew when the owner was at the limit or below in between.
+ * `over` runs with `context` on the thread that sends, perhaps in a signal handler, cancellation disabled; `pending`
+ * is about how much there is. It must return, must not wait for this owner, and of tether calls only what a signal
+ * handler may.
+ * The owner's thread. Blocks while a call of the last `over` ends: after the return none runs or will run, nor
+ * after the owner's end. 0, -ESRCH after the owner's end, -ENOMEM if no owner can be made. */
+TETHER_API int tether_set_limit(size_t max_pending, void (*over)(void *context, size_t pending), void *context);
+
 /** A descriptor that is readable when there is something to drain; the same one each time, made on
  * the first call (eventfd, or a pipe where there is none). Add it to your poll set for reading,
  * level-triggered; never read or close it.

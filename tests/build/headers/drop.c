@@ -19,5 +19,6 @@ int use(struct tether *object, tether_owner_t to)
 	if (dropped == TETHER_REFUSED)
 		dropped = tether_drop_later(object);
 	tether_message_init(message, note);
-	return dropped == TETHER_HERE || dropped == TETHER_QUEUED || dropped == TETHER_BATCHED ? tether_post(to, message) : 0;
+	return dropped == TETHER_HERE || dropped == TETHER_QUEUED || dropped == TETHER_BATCHED ? tether_post(to, message)
+	                                                                                       : tether_try_post(to, message);
 }

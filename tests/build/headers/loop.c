@@ -7,6 +7,11 @@ static void wake(void *context)
 	*(int *)context = 1;
 }
 
+static void over(void *context, size_t pending)
+{
+	*(size_t *)context = pending;
+}
+
 int use(int *woken);
 int use(int *woken)
 {
@@ -14,8 +19,11 @@ int use(int *woken)
 
 	if (fd < 0)
 		fd = tether_set_wake(wake, woken);
+	static size_t most;
+	if (tether_set_limit(100, over, &most) != 0)
+		return -1;
 	if (tether_park())
 		*woken = 0;
 	tether_unpark();
-	return tether_drain(0) + tether_drain(1) > 0 ? fd : 0;
+	return tether_drain(0) + tether_drain(1) + tether_drain_for(10, 100) > 0 ? fd : 0;
 }
