@@ -284,7 +284,8 @@ bool tetheri_inbox_has_nodes(const struct tetheri_slot *slot)
 
 bool tetheri_slot_is_open(const struct tetheri_slot *slot)
 {
-	/* Acquire: with CLOSED comes all that the owner did before it closed. */
+	/* Acquire: with CLOSED comes all that the owner did before it closed; and whose it is, is read no older than
+	 * the opening. */
 	return atomic_load_explicit(&slot->head, memory_order_acquire) != CLOSED;
 }
 

@@ -170,9 +170,10 @@ static struct tetheri_slot *slot_open(tetheri_origin_t made)
 		slot_begin(slot, made);
 		slot->in_use = true;
 		slot->parks = slot->ending = slot->loans_closed = false;
-		tetheri_inbox_open(slot);
-		/* Release: who finds the id finds the inbox open, and what the last owner left in order. */
+		/* Release: who finds the id finds what the last owner left in order. Before the inbox is open: else the
+		 * last owner would seem to live again. */
 		atomic_store_explicit(&slot->id, next_id(slot), memory_order_release);
+		tetheri_inbox_open(slot);
 	}
 	tetheri_table_unlock();
 	return slot;
@@ -293,7 +294,9 @@ bool tether_owner_is_alive(tether_owner_t owner)
 {
 	struct tetheri_slot *slot;
 
-	return tetheri_owner_find(owner, &slot) == TETHERI_ALIVE && tetheri_slot_is_open(slot);
+	/* Asked again: what is open may be the slot's next owner. */
+	return tetheri_owner_find(owner, &slot) == TETHERI_ALIVE && tetheri_slot_is_open(slot) &&
+	       tetheri_owner_find(owner, &slot) == TETHERI_ALIVE;
 }
 
 void tetheri_owner_describe(tether_owner_t id, struct tetheri_who *out)
@@ -305,7 +308,7 @@ void tetheri_owner_describe(tether_owner_t id, struct tetheri_who *out)
 	case TETHERI_ALIVE:
 		out->slot = slot;
 		out->number = atomic_load_explicit(&slot->number, memory_order_relaxed);
-		out->alive = tetheri_slot_is_open(slot);
+		out->alive = tether_owner_is_alive(id);
 		tetheri_name_read(&slot->name, out->name);
 		break;
 	case TETHERI_EXITED:
