@@ -121,6 +121,21 @@ size_t tether_describe(const struct tether *tag, char *buffer, size_t size)
 
 /* ---- All owners ------------------------------------------------------------------------------ */
 
+/* Where it runs. */
+static void put_thread(struct tetheri_text *text, const struct tetheri_slot *slot)
+{
+	tether_owner_t inside = tetheri_logical_inside(slot);
+
+	if (inside == 0) {
+		tetheri_put(text, ", tid %d", atomic_load_explicit(&slot->tid, memory_order_relaxed));
+	} else if (inside == atomic_load_explicit(&slot->id, memory_order_relaxed)) {
+		tetheri_put(text, ", nobody inside");
+	} else {
+		tetheri_put(text, ", inside: ");
+		put_who(text, inside);
+	}
+}
+
 static void put_slot(struct tetheri_text *text, const struct tetheri_slot *slot)
 {
 	uint64_t drained = atomic_load_explicit(&slot->drained, memory_order_relaxed);
@@ -132,8 +147,8 @@ static void put_slot(struct tetheri_text *text, const struct tetheri_slot *slot)
 		return;
 	tetheri_put(text, "  ");
 	put_who(text, atomic_load_explicit(&slot->id, memory_order_relaxed));
-	tetheri_put(text, ", tid %d: %llu pending, ", atomic_load_explicit(&slot->tid, memory_order_relaxed),
-	            (unsigned long long)pending);
+	put_thread(text, slot);
+	tetheri_put(text, ": %llu pending, ", (unsigned long long)pending);
 	if (drained) {
 		tetheri_put(text, "drained ");
 		tetheri_put_age(text, now > drained ? now - drained : 0);

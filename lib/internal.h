@@ -60,9 +60,11 @@ struct tetheri_list {
 struct tetheri_runner {
 	struct tetheri_list later;       /* dropped inside a destructor; owner only */
 	bool in_destructor;              /* owner only */
+	bool draining;                   /* owner only */
+	unsigned frames;                 /* of run.c, begun and not ended, on whatever stack; owner only */
+	int cancel_state;                /* the thread's, outside of them; owner only */
 	const struct tether *destroying; /* whose it is, until it has ended its tag itself; owner only */
 	struct tether *parent;           /* whom that followed, and who may end after it; owner only */
-	bool draining;                   /* owner only */
 	unsigned refused;                /* entries of use.c: as many leave and were not inside; owner only */
 };
 
@@ -112,6 +114,9 @@ struct tetheri_slot {
 	uint64_t cleared;          /* writes read back from the descriptor */
 	struct tetheri_list taken; /* first in, first out */
 	struct tetheri_runner runner;
+	struct tetheri_runner *active;   /* what runs a callback of it, while another owner is current, see logical.c */
+	struct tetheri_slot *outer;      /* of a logical owner: what the thread inside was before it entered; else NULL */
+	_Atomic uint64_t inside;         /* of a logical owner: who is inside, see logical.c; else 0 */
 	_Atomic uint64_t late;           /* what this thread drops for itself once the inbox is closed; handlers */
 	_Atomic uint64_t overflow_taken; /* the part of `overflow` that was taken; never reset */
 	_Atomic uint64_t took;           /* when it last took what was in its inbox: tetheri_now_coarse(); 0: never */
@@ -136,12 +141,13 @@ struct tetheri_slot {
 struct tetheri_thread {
 	struct tetheri_slot *slot;     /* of the current owner; NULL before the thread's own is made and after it has ended */
 	struct tetheri_slot *own;      /* of the thread's own owner, likewise */
-	struct tetheri_runner *active; /* what runs a destructor or message at this moment, else NULL */
+	struct tetheri_runner *active; /* what runs a destructor or message of the current owner at this moment, else NULL */
 	struct tetheri_runner runner;  /* while there is no slot */
 	bool ended;
 	bool leaving; /* the thread's exit has begun, and its owner was made before */
 	bool reporting;
 	unsigned char exit_rounds;
+	unsigned halfway;                /* logical owners that it left in the middle of a callback */
 	uintptr_t stack_low, stack_high; /* of the stack that it runs on, see stack.c; 0: not known */
 };
 
@@ -177,9 +183,10 @@ static inline enum tetheri_place tetheri_owner_find(tether_owner_t id, struct te
 }
 
 /* owner.c */
-/* From now on the calling thread is this owner, which is open. Handlers that come in between find the old one or
- * the new one, or send to the one what is the other's: a drain sends that on. */
+/* From now on the calling thread is this owner, and runs what that was running. Handlers that come in between find the
+ * old one or the new one, or send to the one what is the other's: a drain sends that on. */
 void tetheri_owner_become(struct tetheri_slot *slot);
+void tetheri_owner_start(void); /* options and all that is done once, before the first owner is made */
 /* The caller's slot, made if need be; NULL: none, or ended. `caller`: who called the library. */
 struct tetheri_slot *tetheri_owner_make(const void *caller);
 struct tetheri_who {
@@ -189,12 +196,30 @@ struct tetheri_who {
 	struct tetheri_slot *slot; /* while it has one */
 };
 void tetheri_owner_describe(tether_owner_t id, struct tetheri_who *out);
-void tetheri_owner_end(struct tetheri_slot *slot); /* the caller's */
+void tetheri_owner_finish(struct tetheri_slot *slot); /* the caller's: run all, close, wait for wake-ups */
+void tetheri_owner_end(struct tetheri_slot *slot);    /* the calling thread's own */
+struct tetheri_slot *tetheri_slot_open(tetheri_origin_t made, const char *name, bool is_logical); /* NULL: no room */
+void tetheri_slot_retire(struct tetheri_slot *slot); /* it is finished, and nobody's any more */
 void tetheri_table_lock(void);
 void tetheri_table_unlock(void);
 uint32_t tetheri_table_size(void);                          /* slots ever made */
 struct tetheri_slot *tetheri_table_at(uint32_t index);      /* below a size that was read */
 bool tetheri_slot_is_open(const struct tetheri_slot *slot); /* it may close at any moment */
+
+/* logical.c */
+/* What `inside` says of a logical owner: its own id, nobody's there; the id of a thread's own owner; or that with this
+ * bit: the thread has left in the middle of a callback, and nobody else may enter. No id has it. */
+#define TETHERI_HALFWAY (UINT64_C(1) << 63)
+bool tetheri_logical_come_back(struct tetheri_slot *home); /* a callback did not return where it was called; false: it cannot */
+void tetheri_logical_exit(void);                           /* the thread ends: leave all, reported */
+
+/* Who is inside of a logical owner, or is to come back: a thread's own owner; or the same as its own id: nobody. 0: it is
+ * no logical one. */
+static inline tether_owner_t tetheri_logical_inside(const struct tetheri_slot *slot)
+{
+	/* Relaxed: it is printed, or compared. */
+	return atomic_load_explicit(&slot->inside, memory_order_relaxed) & ~TETHERI_HALFWAY;
+}
 
 /* name.c */
 void tetheri_name_write(struct tetheri_name *name, const char *text);
@@ -342,7 +367,9 @@ void tetheri_fd_close(int fds[2]);
 
 /* run.c */
 struct tetheri_run {
-	struct tetheri_runner *runner, *outer;
+	struct tetheri_runner *runner;
+	struct tetheri_slot *slot; /* of the owner that was current; NULL: the thread had none */
+	unsigned depth;            /* how many frames the runner had, with this one */
 	bool draining;
 	int cancel_state;
 };

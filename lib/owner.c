@@ -73,10 +73,18 @@ struct tetheri_slot *tetheri_table_at(uint32_t index)
 
 /* ---- The beginning --------------------------------------------------------------------------- */
 
-/* Only the calling thread's inbox is drained; what is pending for others is said, and stays reachable. */
+/* Of all owners only those that the calling thread is or is inside of are drained; what is pending for others is said,
+ * and stays reachable. */
 static void at_exit(void)
 {
-	(void)tether_drain(QUIET_NODES);
+	struct tetheri_slot *current = tetheri_thread.slot;
+
+	for (struct tetheri_slot *slot = current; slot; slot = slot->outer) {
+		tetheri_owner_become(slot);
+		(void)tether_drain(QUIET_NODES);
+	}
+	if (current)
+		tetheri_owner_become(current);
 	tetheri_summary_at_exit();
 	tetheri_table_lock();
 	for (uint32_t i = 0; i < tetheri_table_size(); i++)
@@ -150,30 +158,38 @@ static uint64_t next_id(const struct tetheri_slot *slot)
 }
 
 /* What reports say of the new owner. */
-static void slot_begin(struct tetheri_slot *slot, tetheri_origin_t made)
+static void slot_begin(struct tetheri_slot *slot, tetheri_origin_t made, const char *name, int tid)
 {
 	atomic_store_explicit(&slot->number, ++table.numbers, memory_order_relaxed);
-	atomic_store_explicit(&slot->tid, (int)syscall(SYS_gettid), memory_order_relaxed);
+	atomic_store_explicit(&slot->tid, tid, memory_order_relaxed);
 	atomic_store_explicit(&slot->made, made, memory_order_relaxed);
 	atomic_store_explicit(&slot->since, 0, memory_order_relaxed);
 	atomic_store_explicit(&slot->took, 0, memory_order_relaxed);
 	atomic_store_explicit(&slot->drained, 0, memory_order_relaxed);
 	atomic_store_explicit(&slot->doing, 0, memory_order_relaxed);
-	tetheri_name_from_thread(&slot->name);
+	if (name)
+		tetheri_name_write(&slot->name, name);
+	else
+		tetheri_name_from_thread(&slot->name);
 }
 
-static struct tetheri_slot *slot_open(tetheri_origin_t made)
+struct tetheri_slot *tetheri_slot_open(tetheri_origin_t made, const char *name, bool is_logical)
 {
 	tetheri_table_lock();
 	struct tetheri_slot *slot = table.free_first != NO_INDEX ? slot_reuse() : slot_new();
 	if (slot) {
-		slot_begin(slot, made);
+		uint64_t id = next_id(slot);
+		slot_begin(slot, made, name, is_logical ? 0 : (int)syscall(SYS_gettid));
 		slot->in_use = true;
 		slot->parks = slot->ending = slot->loans_closed = false;
+		slot->outer = NULL;
+		slot->active = NULL;
 		/* Release: who finds the id finds what the last owner left in order. Before the inbox is open: else the
 		 * last owner would seem to live again. */
-		atomic_store_explicit(&slot->id, next_id(slot), memory_order_release);
+		atomic_store_explicit(&slot->id, id, memory_order_release);
 		tetheri_inbox_open(slot);
+		/* Release: who enters it finds all this. */
+		atomic_store_explicit(&slot->inside, is_logical ? id : 0, memory_order_release);
 	}
 	tetheri_table_unlock();
 	return slot;
@@ -192,9 +208,22 @@ static void slot_free(struct tetheri_slot *slot)
 
 void tetheri_owner_become(struct tetheri_slot *slot)
 {
-	tetheri_thread.slot = slot;
+	struct tetheri_thread *thread = &tetheri_thread;
+
+	if (thread->slot) {
+		thread->slot->active = thread->active;
+		thread->active = slot->active;
+	}
+	thread->slot = slot;
 	tether_self_ = atomic_load_explicit(&slot->id, memory_order_relaxed);
-	tether_open_self_ = tether_self_;
+	tether_open_self_ = tetheri_slot_is_open(slot) ? tether_self_ : TETHER_NOBODY_;
+}
+
+void tetheri_owner_start(void)
+{
+	/* Before pthread_once(): the program's defaults are its own code, which may use the library. */
+	tetheri_options_load();
+	pthread_once(&once, start_library);
 }
 
 struct tetheri_slot *tetheri_owner_make(const void *caller)
@@ -209,12 +238,10 @@ struct tetheri_slot *tetheri_owner_make(const void *caller)
 		tetheri_report_call(TETHER_OTHER_COPY, "make an owner", caller);
 		return NULL;
 	}
-	/* Before pthread_once(): the program's defaults are its own code, which may use the library. */
-	tetheri_options_load();
-	if (thread->slot)
+	tetheri_owner_start();
+	if (thread->slot) /* the program's defaults used the library */
 		return thread->slot;
-	pthread_once(&once, start_library);
-	struct tetheri_slot *slot = slot_open(tetheri_origin_here(__builtin_frame_address(0), caller));
+	struct tetheri_slot *slot = tetheri_slot_open(tetheri_origin_here(__builtin_frame_address(0), caller), NULL, false);
 	/* What ends it with the thread may be refused memory as well. */
 	if (slot && !tetheri_exit_watch(thread)) {
 		tetheri_table_lock();
@@ -253,7 +280,7 @@ static void run_until_quiet(struct tetheri_slot *slot)
 	} while (tetheri_inbox_take_late(slot));
 }
 
-void tetheri_owner_end(struct tetheri_slot *slot)
+void tetheri_owner_finish(struct tetheri_slot *slot)
 {
 	/* A destructor may leave by an exception, and this be called again: it goes on where it was. */
 	run_until_quiet(slot);
@@ -261,9 +288,19 @@ void tetheri_owner_end(struct tetheri_slot *slot)
 	tetheri_limit_end(slot);
 	tetheri_wake_end(slot);
 	TETHERI_PROBE_OWNER_END(tether_self_, atomic_load_explicit(&slot->number, memory_order_relaxed));
+}
+
+void tetheri_owner_end(struct tetheri_slot *slot)
+{
+	tetheri_owner_finish(slot);
 	tetheri_thread.ended = true;
 	atomic_signal_fence(memory_order_seq_cst); /* a handler in between makes no second owner */
 	tetheri_thread.slot = tetheri_thread.own = NULL;
+	tetheri_slot_retire(slot);
+}
+
+void tetheri_slot_retire(struct tetheri_slot *slot)
+{
 	tetheri_table_lock();
 	tetheri_stats_retire(slot);
 	tetheri_name_remember(slot);
@@ -333,7 +370,8 @@ void tether_owner_exit(void)
 
 	if (!slot)
 		return;
-	if (tetheri_thread.active) {
+	/* Those that it left halfway wait for this owner. */
+	if (tetheri_thread.active || slot != tetheri_thread.own || tetheri_thread.halfway > 0) {
 		tetheri_report_call(TETHER_BAD_CALL, "tether_owner_exit", TETHERI_CALLER);
 		return;
 	}

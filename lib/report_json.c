@@ -156,6 +156,10 @@ static void put_owners(struct tetheri_text *text, const struct tether_report *re
 {
 	put_who(text, "thread", report->caller, report->caller_number, report->caller_name);
 	put_number(text, "tid", (uint64_t)report->caller_tid, 0);
+	if (report->thread) {
+		put_who(text, "own", report->thread, report->thread_number, report->thread_name);
+		tetheri_put(text, "}");
+	}
 	tetheri_put(text, "}");
 	put_who(text, "owner", report->owner, report->owner_number, report->owner_name);
 	put_number(text, "tid", (uint64_t)report->owner_tid, 0);
@@ -165,6 +169,10 @@ static void put_owners(struct tetheri_text *text, const struct tether_report *re
 	put_field(text, "doing", report->owner_doing);
 	if (report->owner_is_lost)
 		tetheri_put(text, ",\"lost_in_fork\":true");
+	if (report->owner_is_logical) {
+		put_who(text, "inside", report->owner_inside, report->owner_inside_number, report->owner_inside_name);
+		tetheri_put(text, "}");
+	}
 	tetheri_put(text, "}");
 	if (!report->other)
 		return;

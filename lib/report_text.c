@@ -60,8 +60,12 @@ static void put_stack(struct tetheri_text *text, const struct tether_stack *stac
 
 static void put_caller(struct tetheri_text *text, const struct tether_report *report)
 {
-	tetheri_put(text, "  On thread ");
-	if (report->caller_number)
+	tetheri_put(text, report->thread ? "  As " : "  On thread ");
+	if (report->thread)
+		tetheri_put(text, "'%s' (owner #%llu), on thread '%s' (owner #%llu, tid %d)", report->caller_name,
+		            (unsigned long long)report->caller_number, report->thread_name, (unsigned long long)report->thread_number,
+		            report->caller_tid);
+	else if (report->caller_number)
 		tetheri_put(text, "'%s' (owner #%llu, tid %d)", report->caller_name, (unsigned long long)report->caller_number,
 		            report->caller_tid);
 	else
@@ -91,6 +95,9 @@ static void put_home(struct tetheri_text *text, const struct tether_report *repo
 	if (!report->owner || !report->owner_number)
 		return;
 	tetheri_put(text, "  %s '%s' (owner #%llu", belongs, report->owner_name, (unsigned long long)report->owner_number);
+	if (report->owner_is_logical)
+		tetheri_put(text, report->owner_inside ? ", inside: '%s'" : ", nobody inside",
+		            report->owner_inside_name ? report->owner_inside_name : "?");
 	if (report->owner_tid)
 		tetheri_put(text, ", tid %d", report->owner_tid);
 	tetheri_put(text, "): %s",

@@ -83,6 +83,24 @@ static const char *copy_name(const char *name, struct tetheri_scratch *scratch)
 	return tetheri_scratch_string(scratch, name, strlen(name));
 }
 
+/* The slot's thread; of a logical owner, that of who is inside. */
+static void tell_tid(struct tether_report *out, const struct tetheri_slot *slot, struct tetheri_scratch *scratch)
+{
+	tether_owner_t inside = tetheri_logical_inside(slot);
+	struct tetheri_who who;
+
+	out->owner_is_logical = inside != 0;
+	if (inside != 0 && inside != out->owner) {
+		tetheri_owner_describe(inside, &who);
+		out->owner_inside = inside;
+		out->owner_inside_number = who.number;
+		out->owner_inside_name = who.number ? copy_name(who.name, scratch) : NULL;
+		slot = who.slot;
+	}
+	if (slot)
+		out->owner_tid = atomic_load_explicit(&slot->tid, memory_order_relaxed);
+}
+
 static void tell_slot(struct tether_report *out, const struct tetheri_slot *slot, struct tetheri_scratch *scratch,
                       struct facts *facts)
 {
@@ -90,7 +108,7 @@ static void tell_slot(struct tether_report *out, const struct tetheri_slot *slot
 	uint64_t now = tetheri_now_coarse(), ago_ns;
 	struct tetheri_text doing = {.bytes = tetheri_scratch_take(scratch, DOING_BYTES), .size = DOING_BYTES};
 
-	out->owner_tid = atomic_load_explicit(&slot->tid, memory_order_relaxed);
+	tell_tid(out, slot, scratch);
 	out->owner_pending = tetheri_stats_pending(slot);
 	if (drained)
 		out->owner_drained_ns = now > drained ? now - drained : 0;
@@ -113,6 +131,19 @@ static void tell_other(struct tether_report *out, struct tetheri_scratch *scratc
 	out->other_role = tetheri_other_role(out->kind);
 }
 
+/* Who is inside of a logical owner is itself known by name. */
+static void tell_thread(struct tether_report *out, struct tetheri_scratch *scratch)
+{
+	struct tetheri_who own;
+
+	if (tetheri_thread.slot == tetheri_thread.own)
+		return;
+	out->thread = atomic_load_explicit(&tetheri_thread.own->id, memory_order_relaxed);
+	tetheri_owner_describe(out->thread, &own);
+	out->thread_number = own.number;
+	out->thread_name = copy_name(own.name, scratch);
+}
+
 static void tell_owners(struct tether_report *out, struct tetheri_scratch *scratch, struct facts *facts)
 {
 	struct tetheri_who owner, caller;
@@ -126,6 +157,7 @@ static void tell_owners(struct tether_report *out, struct tetheri_scratch *scrat
 	out->caller_name = caller.number ? copy_name(caller.name, scratch) : NULL;
 	if (owner.slot)
 		tell_slot(out, owner.slot, scratch, facts);
+	tell_thread(out, scratch);
 	tell_other(out, scratch);
 }
 

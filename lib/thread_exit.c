@@ -39,7 +39,8 @@ static void end_thread(void *value)
 	int last = TETHERI_TSAN_IS_HERE ? PTHREAD_DESTRUCTOR_ITERATIONS - 1 : PTHREAD_DESTRUCTOR_ITERATIONS;
 	if (thread->leaving && ++thread->exit_rounds < last)
 		return;
-	tetheri_owner_end(thread->slot);
+	tetheri_logical_exit();
+	tetheri_owner_end(thread->own);
 	(void)pthread_setspecific(key, NULL);
 }
 

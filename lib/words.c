@@ -25,11 +25,12 @@ static const struct tetheri_words table[] = {
                        "end the owner after its objects, or give the type the policy TETHER_ANYWHERE or TETHER_HEIR"},
 	[TETHER_DOUBLE_POST] = {"double-post", "message posted twice", "posted",
                             "post a message again only after its function was called"},
-	[TETHER_BAD_OWNER] = {"bad-owner", "no such owner", "named", "pass a number that tether_self() returned in this process"},
+	[TETHER_BAD_OWNER] = {"bad-owner", "no such owner", "named",
+                          "pass a number that tether_self() or tether_owner_create() gave in this process"},
 	[TETHER_BAD_TYPE] = {"bad-type", "no type", "bound",
                          "define the type as a static struct tether_type with a TETHER_TYPE macro"},
-	[TETHER_NO_OWNER] = {"no-owner", "no owner can be made for this thread", "called",
-                         "memory, owner slots or pthread keys have run out; its objects stay unbound"},
+	[TETHER_NO_OWNER] = {"no-owner", "no owner can be made", "called",
+                         "memory, owner slots or pthread keys have run out; what it would own stays unbound"},
 	[TETHER_NO_WAKE] = {"no-wake", "no descriptor for the inbox", "called",
                         "descriptors have run out: call tether_drain() on each turn of the loop, with a timeout"},
 	[TETHER_BAD_CALL] = {"bad-call", "called where it may not be", "called", "do not call it from a destructor or a message"},
@@ -50,8 +51,8 @@ static const struct tetheri_words table[] = {
 	[TETHER_BAD_COUNT] = {"bad-count", "reference count out of range", "counted",
                           "call tether_ref_init() first, and match each tether_ref_get() with one tether_ref_put()"},
 	[TETHER_OWNER_BUSY] = {"owner-busy", "owner entered by two", "entered",
-                           "let one thread leave before another enters: an owner runs on one thread at a time"},
-	[TETHER_EXIT_INSIDE] = {"exit-inside", "thread ended inside an owner", "ended",
+                           "leave it first: an owner runs on one thread at a time, and is entered there once"},
+	[TETHER_EXIT_INSIDE] = {"exit-inside", "thread ended inside an owner", "left",
                             "call tether_owner_leave() before the thread ends; it was left now"},
 	[TETHER_RESTLESS] = {"restless-owner", "an ending owner does not come to rest", "sent to",
                          "let what it runs at its end stop sending to it"},
@@ -168,9 +169,33 @@ static void put_verdict(struct tetheri_text *text, const struct tether_report *r
 	} else if (report->kind == TETHER_STALLED) {
 		tetheri_put(text, ": '%s' does not drain, %llu pending", report->owner_name ? report->owner_name : "?",
 		            (unsigned long long)report->owner_pending);
+	} else if (report->kind == TETHER_OWNER_BUSY || report->kind == TETHER_EXIT_INSIDE) {
+		tetheri_put(text, ": '%s', %s on '%s'", report->owner_name ? report->owner_name : "?", words->done, caller_word(report));
 	} else {
 		tetheri_put(text, ": %s on '%s'", report->operation, caller_word(report));
 	}
+}
+
+/* What is known better where a function says so. */
+static const char *advice_on(const struct tether_report *report)
+{
+	static const struct {
+		enum tether_kind kind;
+		const char *operation, *advice;
+	} table[] = {
+		{TETHER_BAD_OWNER, "tether_owner_enter", "enter what tether_owner_create() made, until tether_owner_end()"},
+		{TETHER_BAD_OWNER, "tether_owner_end", "end what tether_owner_create() made, and once"},
+		{TETHER_BAD_CALL, "tether_owner_enter", "enter it before the thread's own owner has ended"},
+		{TETHER_BAD_CALL, "tether_owner_leave",
+	     "leave what was entered, with what tether_owner_enter() returned; in a destructor "
+	     "or a message, before it returns, and nothing else"},
+		{TETHER_BAD_CALL, "tether_owner_exit", "do not call it from a destructor or a message, nor inside of another owner"},
+	};
+
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+		if (table[i].kind == report->kind && strcmp(table[i].operation, report->operation) == 0)
+			return table[i].advice;
+	return tetheri_words(report->kind)->advice;
 }
 
 static void put_advice(struct tetheri_text *text, const struct tether_report *report, const char *destructor)
@@ -182,10 +207,12 @@ static void put_advice(struct tetheri_text *text, const struct tether_report *re
 		tetheri_put(text, "leave it before you end it or give it away: the end of a TETHER_SCOPE touches it");
 	else if (report->kind == TETHER_BAD_CALL && report->object)
 		tetheri_put(text, "match each TETHER_ENTER() with one TETHER_LEAVE() by the same owner");
+	else if (report->kind == TETHER_STALLED && report->owner_is_logical && !report->owner_inside)
+		tetheri_put(text, "nobody is inside: let a thread enter it and call tether_drain()");
 	else if (report->kind == TETHER_STALLED && report->owner_drained_ns == UINT64_MAX)
 		tetheri_put(text, "it has never drained: have its loop watch tether_fd() and call tether_drain()");
 	else
-		tetheri_put(text, "%s", tetheri_words(report->kind)->advice);
+		tetheri_put(text, "%s", advice_on(report));
 }
 
 static void put_summary(struct tetheri_text *text, const struct tether_report *report)

@@ -12,7 +12,8 @@
  *             tether_drain(0);
  *     }
  *
- * All functions here are for the owner's own thread. None is for signal handlers. Fork: see owner.h.
+ * All functions here are for the owner's own thread, and concern its current owner: of a logical one, for the thread
+ * that is inside. None is for signal handlers. Fork: see owner.h.
  * Thread exit: the descriptor is closed after the last wake-up has ended, never before. */
 #ifndef TETHER_LOOP_H
 #define TETHER_LOOP_H

@@ -5,8 +5,16 @@
  * its number, or is caught by a check), and stops being one when it exits. Its number is never
  * reused, unlike pthread_self(), the thread id and the thread pointer.
  *
- * Fork: the thread that forked keeps its number. Signal handlers: tether_self() only, and only where
- * the thread already has an owner. Thread exit: the owner ends in the last round of pthread key
+ * A logical owner is one that threads enter and leave: a fiber, a greenlet, a strand, a loop that may change its
+ * thread. Inside of it the thread is that owner, in everything that this library does; its own objects are then
+ * another's.
+ *
+ *     tether_owner_t before = tether_owner_enter(fiber->owner);
+ *     ... run the fiber, until it switches back ...
+ *     tether_owner_leave(before);
+ *
+ * Fork: the thread that forked keeps its number, and is inside of what it was inside of. Signal handlers: tether_self()
+ * only, and only where the thread already has an owner. Thread exit: the owner ends in the last round of pthread key
  * destructors; what a later destructor calls still behaves, as each function says. (An owner that is
  * made by a key destructor ends at the next chance; one made in the last round, after that, has none, and
  * what is sent to it waits for ever: do not make first use of the library there.) dlclose: the library
@@ -18,12 +26,12 @@
 
 TETHER_BEGIN_
 
-/** The calling thread's owner, made on first use.
+/** The calling thread's current owner: the logical one that it is inside of; else its own, made on first use.
  * Any thread. The first call of a thread may allocate and takes a lock; later ones do neither.
  * 0 where no owner can be made (out of memory or of owner slots), which is reported. */
 TETHER_API tether_owner_t tether_self(void);
 
-/** Name the calling thread's owner in reports; at most 31 bytes are kept. NULL: the thread's own name
+/** Name the calling thread's current owner in reports; at most 31 bytes are kept. NULL: the thread's own name
  * (what pthread_setname_np set), which is also what an owner gets when it is made.
  * Any thread. Does not block. May allocate as tether_self() does. Reports only what that reports. */
 TETHER_API void tether_self_set_name(const char *name);
@@ -39,9 +47,41 @@ TETHER_API uint64_t tether_owner_number(tether_owner_t owner);
 /** End the calling thread's owner now rather than at thread exit: run everything in its inbox, close
  * the inbox, and wait for wake-ups on their way to end. From then on what others drop for it takes
  * the orphan path; what this thread drops of its own is still destroyed here.
- * The owner's thread. Blocks for as long as its destructors run. Not from a destructor or a message
- * (reported, and nothing happens). A thread without an owner does nothing. */
+ * The owner's thread. Blocks for as long as its destructors run. Not from a destructor or a message, nor
+ * inside of a logical owner or with one left in the middle of a callback (reported, and nothing happens). A thread
+ * without an owner does nothing. */
 TETHER_API void tether_owner_exit(void);
+
+/** Make a logical owner; nobody is inside. `name` is shown in reports, at most 31 bytes of it; NULL: the calling
+ * thread's name. What others send to it waits until somebody enters it and drains, so a scheduler that wants to know
+ * enters it once and calls tether_set_wake() there; tether_fd() and tether_park() work as for a thread.
+ * Any thread. Takes a short lock. May allocate. 0; -EAGAIN: there are a million owners; -ENOMEM; both reported.
+ * Lifetime: until tether_owner_end(), not that of the thread. */
+TETHER_API int tether_owner_create(const char *name, tether_owner_t *out);
+
+/** Be this logical owner from here on, until tether_owner_leave(). Calls nest. Returns who the thread was before, for
+ * tether_owner_leave(). 0, reported: it was not entered, as another thread is inside, or this one is already; or it is
+ * none, has ended, or is a thread's own.
+ * Any thread that can have an owner; one is made for it, see tether_self(). A few instructions, however many owners
+ * there are: no lock, no system call. In a destructor or a message too: what runs in the entered owner is then
+ * none of that callback. */
+TETHER_API tether_owner_t tether_owner_enter(tether_owner_t owner);
+
+/** Be again who this thread was: `previous` is what tether_owner_enter() returned; what was entered since is left too.
+ * 0 does nothing, so that a failed enter needs no test. Others may enter what was left.
+ * In the middle of a destructor or a message only before switching to another stack: that callback goes on when this
+ * thread has entered its owner again, and until then no other thread may. (A callback that returns in another owner
+ * than it was called in is put right, and reported.)
+ * The thread inside. Wait-free. Reports where it is inside of none, or was never `previous`; then the last one entered
+ * is left. A thread that ends inside is reported, and leaves. */
+TETHER_API void tether_owner_leave(tether_owner_t previous);
+
+/** End a logical owner: run everything in its inbox as that owner, close it, and wait for wake-ups on their way to end.
+ * What is dropped for it later takes the orphan path. Its objects that still live are orphans.
+ * Any thread; nobody may be inside, nor have left it in the middle of a callback. Blocks for as long as its destructors
+ * run. 0. All others are reported: -EBUSY: somebody is inside. -EPERM: from a destructor or a message. -ESRCH: it has
+ * ended. -EINVAL: it is no logical owner. -ENOMEM: the thread can have no owner. */
+TETHER_API int tether_owner_end(tether_owner_t owner);
 
 TETHER_END_
 

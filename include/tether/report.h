@@ -140,8 +140,15 @@ struct tether_report {
 	tether_owner_t other;               /* the other one in it: who has it now, or shall have it; 0: there is none */
 	uint64_t other_number;
 	const char *other_name;
-	const char *other_role; /* what it is: "on its way to", "lent to", "in use by", ... */
-	bool owner_is_lost;     /* the owner did not survive a fork of its process */
+	const char *other_role;      /* what it is: "on its way to", "lent to", "in use by", ... */
+	bool owner_is_lost;          /* the owner did not survive a fork of its process */
+	bool owner_is_logical;       /* see owner.h; owner_tid is then that of the thread inside, 0: nobody is */
+	tether_owner_t owner_inside; /* the own owner of the thread that is inside, or is to come back; 0: nobody's */
+	uint64_t owner_inside_number;
+	const char *owner_inside_name;
+	tether_owner_t thread; /* the calling thread's own owner, where `caller` is a logical one that it is inside of; else 0 */
+	uint64_t thread_number;
+	const char *thread_name;
 };
 
 /** Have reports passed to `callback` instead of written; NULL: write them again.

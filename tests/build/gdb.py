@@ -67,7 +67,9 @@ def check_look(where, answers, output, age):
 
     says(where, answers, OWNERS, r"  #1 'the main', tid \d+, thread 1, alive, never drained, 0 pending",
          r"  #2 'the loop', tid \d+, thread 2, alive, never drained, 2 pending",
-         r"  #3 'the short one', exited, never drained, 0 pending")
+         r"  #3 'the fiber', nobody inside, alive, never drained, 0 pending",
+         r"  #4 'the strand', inside: 'the main', tid \d+, thread 1, alive, never drained, 0 pending",
+         r"  #5 'the short one', exited, never drained, 0 pending")
     for command in (PENDING, "tether pending the loop", "tether pending #2"):
         says(where, answers, command, *is_pending)
     says(where, answers, "tether pending 1", "nothing is pending")

@@ -70,6 +70,27 @@ TEST(ExitOf, AThreadDrainsItsInbox)
 	EXPECT_EQ(child.err, "destroyed\n");
 }
 
+TEST(ExitOf, AThreadDrainsWhatItIsInsideOf)
+{
+	Child child = in_child([] {
+		Thing *mine = new_thing([] { say("the thread's\n"); }), *its = new_thing([] { say("the fiber's\n"); });
+		tether_owner_t fiber;
+
+		tether_bind(&mine->tether, &thing_type);
+		EXPECT_EQ(tether_owner_create("the fiber", &fiber), 0);
+		EXPECT_NE(tether_owner_enter(fiber), 0U);
+		tether_bind(&its->tether, &thing_type);
+		elsewhere([&] {
+			EXPECT_EQ(tether_drop(&mine->tether), TETHER_QUEUED);
+			EXPECT_EQ(tether_drop(&its->tether), TETHER_QUEUED);
+		});
+		exit(7);
+	});
+
+	EXPECT_TRUE(child.exited_with(7));
+	EXPECT_EQ(child.err, "the fiber's\nthe thread's\n");
+}
+
 /* A thread that holds `things` as its own, and does not end before the process does. */
 void keep_busy(std::vector<Thing *> things)
 {

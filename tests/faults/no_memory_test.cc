@@ -114,6 +114,25 @@ TEST_F(NoMemory, IsReportedEachTimeWithoutAnOwner)
 	});
 }
 
+TEST_F(NoMemory, ForALogicalOwnerIsReported)
+{
+	static tether_owner_t owners[more_than_any_chunk];
+	int made = 0, error = 0;
+
+	without_owner([&] {
+		reports.take();
+		while (made < more_than_any_chunk && (error = tether_owner_create("one", &owners[made])) == 0)
+			made++; /* what is left of the chunk */
+		EXPECT_EQ(error, -ENOMEM);
+		EXPECT_EQ(owners[made], 0U);
+		EXPECT_EQ(tether_owner_enter(1), 0U);
+		EXPECT_EQ(tether_owner_end(1), -ENOMEM);
+		EXPECT_EQ(reports.take_kinds(), Kinds(3, TETHER_NO_OWNER)) << "nor has the thread one of its own";
+	});
+	while (made > 0)
+		EXPECT_EQ(tether_owner_end(owners[--made]), 0);
+}
+
 TEST_F(NoMemory, LeavesObjectsUnbound)
 {
 	Thing thing;

@@ -1,6 +1,6 @@
 /* tsan_user.c - a program under ThreadSanitizer, on a library that was built without it. Without an
- * argument it passes plain fields to another thread through the library, and trusts it for the order; with one,
- * an object is used on a wrong thread.
+ * argument it passes plain fields to another thread through the library, and trusts it for the order; with `enter`,
+ * through an owner that both enter; with another one, an object is used on a wrong thread.
  * SPDX-License-Identifier: MIT */
 #include <assert.h>
 #include <pthread.h>
@@ -119,6 +119,42 @@ static int pass_things_on(void)
 	return sum == 2 * COUNT ? 0 : 1;
 }
 
+/* An owner that is entered by two threads, one after the other; what tells the second one so orders nothing. */
+static tether_owner_t room;
+static int inside; /* plain */
+static int is_free;
+
+static void enter_after(int value)
+{
+	tether_owner_t before = tether_owner_enter(room);
+
+	if (inside++ != value)
+		abort();
+	tether_owner_leave(before);
+}
+
+static void *visit(void *unused)
+{
+	tether_self(); /* now, as in send() */
+	while (!__atomic_load_n(&is_free, __ATOMIC_RELAXED))
+		;
+	enter_after(1);
+	return unused;
+}
+
+static int enter_in_turn(void)
+{
+	pthread_t visitor;
+
+	tether_self();
+	if (tether_owner_create("the room", &room) != 0 || pthread_create(&visitor, NULL, visit, NULL) != 0)
+		return 1;
+	enter_after(0);
+	__atomic_store_n(&is_free, 1, __ATOMIC_RELAXED);
+	pthread_join(visitor, NULL);
+	return inside == 2 ? 0 : 1;
+}
+
 /* Ways to misuse one. */
 static void *touch(void *object)
 {
@@ -168,5 +204,7 @@ int main(int count, char **arguments)
 		return misuse(check, &claimed, &claimed_type);
 	if (strcmp(how, "check-in-order") == 0)
 		return misuse(check_in_order, object_make(), &object_type);
+	if (strcmp(how, "enter") == 0)
+		return enter_in_turn();
 	return pass_things_on();
 }

@@ -71,6 +71,7 @@ build gcc gcc
 build instrumented clang -fsanitize=thread
 for name in clang gcc instrumented; do
 	silent $name ''
+	silent $name enter
 	says $name touch 'ThreadSanitizer: data race' 'Location is struct object of size'
 	says $name check 'ThreadSanitizer: wrong-thread use of struct object' ' in check\| check .*tsan_user.c' \
 		'Location is struct object of size'
@@ -81,3 +82,4 @@ done
 
 build mute clang -DTETHERI_TSAN_SEES_US
 says mute '' 'data race' # or the silence above proves nothing
+says mute enter 'data race'

@@ -17,7 +17,7 @@ struct conn {
 struct conn *mine, *theirs, *orphan, *unclaimed, *dead;
 struct tether zero, garbage = {0, 0x1234, 0, 0};
 static sem_t ready, finish;
-static tether_owner_t loop;
+static tether_owner_t loop, fiber, strand;
 
 /* The debugger stops here, and in the next one. */
 __attribute__((noinline)) void stop_here(void)
@@ -110,6 +110,8 @@ int main(void)
 	tether_self_set_name("the main");
 	pthread_create(&looping, NULL, run_loop, NULL);
 	sem_wait(&ready);
+	tether_owner_create("the fiber", &fiber);
+	tether_owner_create("the strand", &strand);
 	in_thread(run_short);
 	in_thread(run_nobody);
 	tether_post(loop, &note);
@@ -119,7 +121,9 @@ int main(void)
 	tether_bind_later(&unclaimed->base.tether, &conn_type);
 	dead = conn_create(NULL, NULL);
 	tether_fini(&dead->base.tether);
+	tether_owner_t before = tether_owner_enter(strand);
 	stop_here();
+	tether_owner_leave(before);
 
 	sem_post(&finish);
 	pthread_join(looping, NULL);

@@ -24,6 +24,7 @@ STATES = {1: "nobody's yet", 2: "bound", 3: "changing its owner", 4: "lent", 5: 
 DEAD = 13
 QUEUED = (4, 8, 9, 11, 12)  # `next_` is not where it was bound
 NOBODY = 1
+HALFWAY = 1 << 63  # in a slot's `inside`: logical.c
 
 # Ids and slots: internal.h. The head of an inbox: inbox.c.
 INDEX_BITS, CHUNK_SLOTS = 20, 64
@@ -108,8 +109,8 @@ def joined(*parts):
 class Owner:
     """Who an id means. What is not known is 0 or empty."""
 
-    def __init__(self, number=0, name="", tid=0, state=""):
-        self.number, self.name, self.tid, self.state = number, name, tid, state
+    def __init__(self, number=0, name="", tid=0, state="", inside=""):
+        self.number, self.name, self.tid, self.state, self.inside = number, name, tid, state, inside
 
     def __str__(self):
         return f"'{self.name}' (owner #{self.number})" if self.number else "one that is not known any more"
@@ -117,9 +118,9 @@ class Owner:
     def thread(self):
         """Its thread, as the kernel and as gdb number it."""
         if not self.tid or self.state != "alive":
-            return ""
+            return self.inside
         found = [f", thread {thread.num}" for thread in gdb.selected_inferior().threads() if thread.ptid[1] == self.tid]
-        return f"tid {self.tid}{''.join(found)}"
+        return joined(self.inside, f"tid {self.tid}{''.join(found)}")
 
 
 class Copy:
@@ -164,7 +165,14 @@ class Copy:
 
     def owner_of(self, slot):
         state = "exited" if number(slot["head"]) == CLOSED else "alive"
-        return Owner(number(slot["number"]), self.name(slot["name"]), number(slot["tid"]), state)
+        who, name = number(slot["number"]), self.name(slot["name"])
+        inside = number(slot["inside"]) & ~HALFWAY
+        if not inside:
+            return Owner(who, name, number(slot["tid"]), state)
+        if inside == number(slot["id"]):
+            return Owner(who, name, 0, state, "nobody inside")
+        thread = self.owner(inside)
+        return Owner(who, name, thread.tid, state, f"inside: '{thread.name}'")
 
     @staticmethod
     def name(name):
