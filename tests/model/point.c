@@ -1,0 +1,258 @@
+/* point.c - the points between which a thread runs alone: before each atomic operation, and while it waits.
+ * SPDX-License-Identifier: MIT
+ *
+ * Only a word that two threads touch, and one of them writes, can show who was first. So a turn may end
+ * before an operation on such a word; before any other it would make no difference. Which words those are is
+ * found out as schedules are run: the first of them knows none, and each that finds one has the exploration
+ * begin again (schedule.c), until none is found. What is plain memory in the library has no points: that two
+ * threads do not race for it is ThreadSanitizer's to see.
+ *
+ * Operations take effect in the order of the schedule, for all threads: weaker orders are not explored.
+ *
+ * A thread waits for a lock, or for what a scenario says; and a load that finds the same value for the SPINS-th
+ * time in a row waits until the word changes, as it would go round for ever. All waiting: a deadlock. Who naps waits
+ * until another thread has written something; where nobody can, the nap ends.
+ *
+ * Invariant: a turn ends where its thread may not go on, or where the schedule says so, and nowhere else. */
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define WORDS 4096
+#define SPINS 4
+#define STEPS 20000 /* of a schedule that goes on for ever */
+
+static struct word {
+	const volatile void *at;
+	unsigned readers, writers; /* threads, as bits */
+	bool is_shared;
+} words[WORDS];
+static unsigned used_words, shared_words;
+
+static struct thread {
+	bool has_ended;
+	bool (*may_go)(void *context); /* NULL: it does not wait */
+	void *context;
+	unsigned writes, seen; /* its own; those of others when it began to nap */
+	struct spin {
+		const volatile void *word;
+		uint64_t value;
+		size_t bytes;
+		unsigned times;
+	} spin;
+	const char *function; /* where it was last */
+	int line;
+} threads[MODEL_THREADS];
+static unsigned count, steps, writes, turn_steps; /* the last: on shared words */
+static bool is_running;
+
+/* ---- Words ------------------------------------------------------------------------------------ */
+
+void point_reset(void)
+{
+	memset(words, 0, sizeof words);
+	used_words = shared_words = 0;
+}
+
+unsigned point_shared_words(void)
+{
+	return shared_words;
+}
+
+static struct word *find(const volatile void *at)
+{
+	unsigned i = (unsigned)(((uintptr_t)at * UINT64_C(0x9e3779b97f4a7c15)) >> 40) % WORDS;
+
+	while (words[i].at && words[i].at != at)
+		i = (i + 1) % WORDS;
+	if (!words[i].at) {
+		words[i].at = at;
+		used_words++;
+		assert(used_words < WORDS);
+	}
+	return &words[i];
+}
+
+static bool is_shared(enum model_kind kind, const volatile void *at, unsigned thread)
+{
+	struct word *word = find(at);
+
+	word->readers |= 1U << thread;
+	if (kind != MODEL_LOAD)
+		word->writers |= 1U << thread;
+	if (!word->is_shared && word->writers && (word->readers & (word->readers - 1))) {
+		word->is_shared = true;
+		shared_words++;
+	}
+	return word->is_shared;
+}
+
+static bool others_have_written(void *context)
+{
+	const struct thread *thread = context;
+
+	return writes - thread->writes != thread->seen;
+}
+
+/* ---- Turns ------------------------------------------------------------------------------------ */
+
+static void say_deadlock(void)
+{
+	char where[400];
+	size_t used = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct thread *thread = &threads[i];
+		if (!thread->has_ended && used < sizeof where)
+			used += (size_t)snprintf(where + used, sizeof where - used, "; thread %u in %s, line %d", i,
+			                         thread->function ? thread->function : "its own", thread->line);
+	}
+	schedule_fail("nobody can go on%s", where);
+}
+
+static void add_others(struct schedule_turn *turn, int self, bool nappers)
+{
+	for (int i = 0; i < (int)count; i++) {
+		const struct thread *thread = &threads[i];
+		bool naps = thread->may_go == others_have_written;
+		if (i != self && !thread->has_ended && (nappers ? naps : !thread->may_go || thread->may_go(thread->context)))
+			turn->may_go[turn->count++] = i;
+	}
+}
+
+/* Who runs now. `self`: it may go on; else MODEL_NOBODY. */
+static int next(int self)
+{
+	struct schedule_turn turn = {.may_go_on = self != MODEL_NOBODY};
+
+	if (self != MODEL_NOBODY)
+		turn.may_go[turn.count++] = self;
+	add_others(&turn, self, false);
+	if (turn.count == 0)
+		add_others(&turn, self, true); /* a nap ends by itself */
+	if (turn.count == 0)
+		say_deadlock();
+	int chosen = schedule_choose(&turn);
+	if (chosen != self)
+		turn_steps = 0;
+	return chosen;
+}
+
+void point_begin(unsigned threads_count)
+{
+	count = threads_count;
+	steps = writes = turn_steps = 0;
+	memset(threads, 0, sizeof threads);
+	is_running = true;
+}
+
+void point_stop(void)
+{
+	is_running = false;
+}
+
+int point_first(void)
+{
+	return next(MODEL_NOBODY);
+}
+
+int point_ended(unsigned thread)
+{
+	threads[thread].has_ended = true;
+	for (unsigned i = 0; i < count; i++)
+		if (!threads[i].has_ended)
+			return next(MODEL_NOBODY);
+	is_running = false;
+	return MODEL_NOBODY;
+}
+
+/* ---- Points ----------------------------------------------------------------------------------- */
+
+static void count_step(struct thread *thread, enum model_kind kind)
+{
+	if (++steps > STEPS)
+		schedule_fail("it goes on for ever: thread %d in %s, line %d", model_thread(), thread->function, thread->line);
+	if (kind != MODEL_LOAD) {
+		writes++;
+		thread->writes++;
+	}
+}
+
+static void wait(bool (*may_go)(void *context), void *context)
+{
+	struct thread *self = &threads[model_thread()];
+
+	self->may_go = may_go;
+	self->context = context;
+	thread_switch(next(MODEL_NOBODY));
+	self->may_go = NULL;
+}
+
+static uint64_t read_word(const volatile void *word, size_t bytes)
+{
+	uint64_t value = 0;
+
+	memcpy(&value, (const void *)word, bytes);
+	return value;
+}
+
+static bool has_changed(void *context)
+{
+	const struct spin *spin = context;
+
+	return read_word(spin->word, spin->bytes) != spin->value;
+}
+
+/* The same value again, and nothing else done meanwhile? */
+static void watch_spin(struct spin *spin, enum model_kind kind, const volatile void *word, size_t bytes)
+{
+	if (kind != MODEL_LOAD) {
+		spin->word = NULL;
+	} else if (spin->word == word && !has_changed(spin)) {
+		if (++spin->times >= SPINS)
+			wait(has_changed, spin);
+	} else {
+		*spin = (struct spin){.word = word, .value = read_word(word, bytes), .bytes = bytes};
+	}
+}
+
+void model_point(enum model_kind kind, const volatile void *word, size_t bytes, const char *name, const char *function, int line)
+{
+	if (!is_running)
+		return;
+	int self = model_thread();
+	struct thread *thread = &threads[self];
+	bool shared = is_shared(kind, word, (unsigned)self);
+	/* Before its first step a thread need not be preempted: another could have been chosen in its place. */
+	bool is_choice = shared && turn_steps > 0;
+
+	thread->function = function;
+	thread->line = line;
+	if (is_choice || schedule_is_replayed())
+		thread_switch(next(self));
+	watch_spin(&thread->spin, kind, word, bytes);
+	turn_steps += shared;
+	count_step(thread, kind);
+	schedule_step(name, function, line);
+}
+
+void model_wait(bool (*holds)(void *context), void *context)
+{
+	if (holds(context))
+		return;
+	if (!is_running)
+		schedule_fail("it waits where nobody else runs");
+	else
+		wait(holds, context);
+}
+
+void point_nap(void)
+{
+	if (!is_running)
+		return;
+	struct thread *self = &threads[model_thread()];
+	self->seen = writes - self->writes;
+	wait(others_have_written, self);
+}
