@@ -25,7 +25,7 @@
 
 #define FILE_BYTES ((size_t)1 << 20) /* at most */
 #define MISTAKES 10                  /* that are said of one file */
-#define KINDS (TETHER_STALLED + 1)
+#define KINDS (TETHER_LEFT_OVER + 1)
 #define ANY_KIND (-1)
 #define PLACES 8
 #define PLACE_MASK UINT64_C(0xff)
@@ -89,7 +89,7 @@ static void complain(struct reading *reading, struct tetheri_given given, const 
 
 static void complain_of_kind(struct reading *reading, struct tetheri_given given)
 {
-	char bytes[400];
+	char bytes[800];
 	struct tetheri_text text = {.bytes = bytes, .size = sizeof bytes};
 	struct tetheri_guess guess = {.given = given};
 

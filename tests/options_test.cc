@@ -648,6 +648,21 @@ TEST(Suppressions, BadLinesAreNamedAndTheOthersHold)
 	EXPECT_EQ(reports_in(child.err), 0U);
 }
 
+TEST(Suppressions, KnowAllKinds)
+{
+	std::string lines;
+	int kind = 0;
+
+	for (std::string name; (name = tether_kind_name(static_cast<enum tether_kind>(kind))) != "unknown"; kind++)
+		lines += name + ":*\n";
+	EXPECT_GE(kind, TETHER_LEFT_OVER);
+	File file(lines.c_str());
+	Child child = with_environment((std::string("suppressions=") + file.name()).c_str(), [] { violate(); });
+
+	EXPECT_EQ(child.err.find("no kind of report"), std::string::npos) << child.err;
+	EXPECT_EQ(reports_in(child.err), 0U);
+}
+
 TEST(Suppressions, CanBeTakenBack)
 {
 	File file("*:*\n");
