@@ -282,11 +282,12 @@ enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found)
 {
 	const struct tether_type *type = tetheri_word_type(__atomic_load_n(&tag->state_, __ATOMIC_RELAXED));
 	struct tetheri_counts *counts = tetheri_counts_of(tetheri_runner());
-	bool anywhere = type->orphan == TETHER_ANYWHERE;
+	bool is_listed = found == TETHERI_BY_DRAIN || found == TETHERI_BY_CUT;
+	bool anywhere = type->orphan == TETHER_ANYWHERE && found != TETHERI_BY_CUT;
 
 	TETHERI_PROBE_ORPHAN(tag, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED) & ~TETHERI_DROPPED_BIT);
 	if (send_to_heir(tag, type)) {
-		if (found == TETHERI_BY_DRAIN)
+		if (is_listed)
 			tetheri_count_add(counts, forwarded, 1);
 		return TETHER_ORPHANED;
 	}
@@ -301,7 +302,7 @@ enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found)
 		tetheri_count_add(counts, received, 1);
 		return TETHER_QUEUED;
 	}
-	if (found == TETHERI_BY_DRAIN)
+	if (is_listed)
 		tetheri_count_add(counts, orphaned, 1);
 	else
 		tetheri_count_shared(direct);
@@ -312,4 +313,17 @@ enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found)
 	else
 		tetheri_run_here(tag);
 	return TETHER_ORPHANED;
+}
+
+void tetheri_lose(struct tether *node)
+{
+	struct tether_message *message = (struct tether_message *)node;
+
+	if (tetheri_word_type(__atomic_load_n(&node->state_, __ATOMIC_RELAXED)) != &tetheri_message_type) {
+		(void)tetheri_orphan(node, TETHERI_BY_CUT);
+		return;
+	}
+	tetheri_count_add(tetheri_counts(), orphaned, 1);
+	leak(node, &tetheri_message_type);
+	tetheri_message_unmark(message);
 }

@@ -132,6 +132,7 @@ static __attribute__((noinline)) void look(struct tetheri_slot *slot, uint64_t h
 		pending = 2; /* uncounted, and somebody is just taking it */
 	tetheri_stall_look(slot, pending);
 	tetheri_limit_look(slot);
+	tetheri_rest_look(slot);
 }
 
 bool tetheri_inbox_push(struct tetheri_slot *slot, struct tether *node)
@@ -258,16 +259,19 @@ void tetheri_inbox_close(struct tetheri_slot *slot)
 	receive(slot, head);
 }
 
-bool tetheri_inbox_take_late(struct tetheri_slot *slot)
+bool tetheri_inbox_close_late(struct tetheri_slot *slot)
 {
 	uint64_t head = EMPTY;
 
+	/* Relaxed: nothing is read through it. */
+	return atomic_compare_exchange_strong_explicit(&slot->late, &head, CLOSED, memory_order_relaxed, memory_order_relaxed) ||
+	       head == CLOSED;
+}
+
+void tetheri_inbox_take_late(struct tetheri_slot *slot)
+{
 	/* Acquire: pairs with publish, which only this thread does, in a signal handler perhaps. */
-	if (atomic_compare_exchange_strong_explicit(&slot->late, &head, CLOSED, memory_order_acquire, memory_order_acquire) ||
-	    head == CLOSED)
-		return false;
 	receive(slot, atomic_exchange_explicit(&slot->late, EMPTY, memory_order_acquire));
-	return true;
 }
 
 void tetheri_inbox_open(struct tetheri_slot *slot)

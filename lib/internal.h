@@ -99,12 +99,15 @@ struct tetheri_slot {
 	int write_fd;
 	_Atomic int tid;        /* its thread's */
 	_Atomic uint64_t since; /* since when something is pending, see stall.c */
-	/* See limit.c. `over` and its context are the owner's while nobody is in `callers`. */
+	/* What senders look at, see limit.c and stall.c. `over` and its context are the owner's while nobody is in `callers`. */
 	_Atomic uint64_t limit;   /* of what may be pending; 0: there is none. The owner writes it */
 	_Atomic uint64_t over_at; /* how many pending call `over` next; senders and the owner */
 	_Atomic uint64_t callers; /* senders that may be in `over`, and whether they may */
 	void (*over)(void *context, size_t pending);
 	void *over_context;
+	_Atomic uint64_t overflow_taken; /* the part of `overflow` that was taken; never reset */
+	_Atomic uint64_t took;           /* when it last took what was in its inbox: tetheri_now_coarse(); 0: never */
+	_Atomic uint64_t sent_by;        /* who sent last, while somebody wants to know, see rest.c; else 0 */
 	/* The owner's alone; what is atomic is read by reports. */
 	_Alignas(TETHERI_CACHE_LINE) int read_fd;
 	bool armed;                /* the inbox was ARMED, and I have not looked since */
@@ -114,16 +117,15 @@ struct tetheri_slot {
 	uint64_t cleared;          /* writes read back from the descriptor */
 	struct tetheri_list taken; /* first in, first out */
 	struct tetheri_runner runner;
-	struct tetheri_runner *active;   /* what runs a callback of it, while another owner is current, see logical.c */
-	struct tetheri_slot *outer;      /* of a logical owner: what the thread inside was before it entered; else NULL */
-	_Atomic uint64_t inside;         /* of a logical owner: who is inside, see logical.c; else 0 */
-	_Atomic uint64_t late;           /* what this thread drops for itself once the inbox is closed; handlers */
-	_Atomic uint64_t overflow_taken; /* the part of `overflow` that was taken; never reset */
-	_Atomic uint64_t took;           /* when it last took what was in its inbox: tetheri_now_coarse(); 0: never */
-	_Atomic uint64_t drained;        /* when it last looked into its inbox: tetheri_now(); 0: never */
-	_Atomic uintptr_t doing;         /* the type of the object or message that it was last at; TETHERI_NOW: it still is */
-	_Atomic(const void *) doing_fn;  /* the message's function */
-	_Atomic tetheri_origin_t made;   /* where the owner was first seen */
+	struct tetheri_runner *active;  /* what runs a callback of it, while another owner is current, see logical.c */
+	struct tetheri_slot *outer;     /* of a logical owner: what the thread inside was before it entered; else NULL */
+	_Atomic uint64_t inside;        /* of a logical owner: who is inside, see logical.c; else 0 */
+	_Atomic uint64_t late;          /* what this thread drops for itself once the inbox is closed; handlers */
+	_Atomic uint64_t drained;       /* when it last looked into its inbox: tetheri_now(); 0: never */
+	_Atomic uintptr_t doing;        /* the type of the object or message that it was last at; TETHERI_NOW: it still is */
+	_Atomic(const void *) doing_fn; /* the message's function */
+	uint64_t messages;              /* that were run; owner only */
+	_Atomic tetheri_origin_t made;  /* where the owner was first seen */
 	struct tetheri_counts counts;
 	bool ending;                    /* owner only: it runs what is left, and takes nothing new */
 	bool loans_closed;              /* under the loans' lock, as `loans` */
@@ -338,7 +340,8 @@ bool tetheri_use_forbids(const struct tether *tag, const char *operation, const 
 /* inbox.c */
 bool tetheri_inbox_push(struct tetheri_slot *slot, struct tether *node); /* false: closed, nothing happened */
 bool tetheri_inbox_push_self(struct tether *node);                       /* to the caller's own, late or not; handlers */
-bool tetheri_inbox_take_late(struct tetheri_slot *slot);                 /* after close; false: there will be none */
+void tetheri_inbox_take_late(struct tetheri_slot *slot);                 /* after close, into `taken` */
+bool tetheri_inbox_close_late(struct tetheri_slot *slot);                /* after that; false: there is something to take */
 bool tetheri_inbox_take(struct tetheri_slot *slot);                      /* into `taken`; false: nothing there */
 bool tetheri_inbox_arm(struct tetheri_slot *slot);                       /* false: there is something to take, or it is closed */
 void tetheri_inbox_disarm(struct tetheri_slot *slot);
@@ -377,10 +380,12 @@ void tetheri_run_enter(struct tetheri_run *run, bool draining);
 void tetheri_run_leave(struct tetheri_run *run);
 void tetheri_run_destructor(struct tetheri_runner *runner, struct tether *tag);
 size_t tetheri_run_lists(struct tetheri_run *run, size_t max_nodes);
-void tetheri_run_here(struct tether *tag);   /* now, and whatever it drops */
-void tetheri_run_queue(struct tether *node); /* behind what is running */
-void tetheri_run_later(struct tether *tag);  /* after the destructor that is running */
-void tetheri_run_again(struct tether *tag);  /* likewise; it was counted before */
+void tetheri_run_taken(struct tetheri_run *run);  /* what the current owner has taken, and nothing that comes meanwhile */
+void tetheri_run_idle(struct tetheri_slot *slot); /* for reports: it is between two nodes */
+void tetheri_run_here(struct tether *tag);        /* now, and whatever it drops */
+void tetheri_run_queue(struct tether *node);      /* behind what is running */
+void tetheri_run_later(struct tether *tag);       /* after the destructor that is running */
+void tetheri_run_again(struct tether *tag);       /* likewise; it was counted before */
 void tetheri_run_undelivered(struct tether_message *message);
 
 /* The one that is running, though the thread may have become an owner meanwhile; else the owner's. */
@@ -405,13 +410,19 @@ bool tetheri_limit_is_reached(const struct tetheri_slot *slot);
 void tetheri_limit_settle(struct tetheri_slot *slot); /* by the owner, when it has taken or handled something */
 void tetheri_limit_end(struct tetheri_slot *slot);    /* by the owner: there is none, and nobody is told any more */
 
+/* rest.c */
+void tetheri_rest(struct tetheri_slot *slot);      /* the caller's: run all that there is, and close */
+void tetheri_rest_look(struct tetheri_slot *slot); /* by a sender, after it has published */
+
 /* drop.c */
 enum tetheri_found { /* how it was found out that a node's owner has gone */
 	                 TETHERI_BY_DROP,
 	                 TETHERI_BY_DROP_LATER, /* perhaps in a signal handler: no list and no destructor may be touched */
-	                 TETHERI_BY_DRAIN       /* it is off the list, and counted as received */
+	                 TETHERI_BY_DRAIN,      /* it is off the list, and counted as received */
+	                 TETHERI_BY_CUT         /* likewise, by an owner that runs nothing any more */
 };
 enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found);
+void tetheri_lose(struct tether *node);      /* BY_CUT, and it may be a message */
 void tetheri_send_home(struct tether *node); /* it is dropped, and counted as sent; to its home, or the orphan's way */
 
 /* message.c: the steps of a post. */
@@ -504,6 +515,18 @@ static inline void tetheri_list_append(struct tetheri_list *list, struct tether 
 	else
 		list->first = node;
 	list->last = node;
+}
+
+/* `front` goes before `list`, and is empty then. */
+static inline void tetheri_list_prepend(struct tetheri_list *list, struct tetheri_list *front)
+{
+	if (!front->first)
+		return;
+	tetheri_set_next(front->last, (uintptr_t)list->first);
+	list->first = front->first;
+	if (!list->last)
+		list->last = front->last;
+	*front = (struct tetheri_list){.first = NULL};
 }
 
 static inline struct tether *tetheri_list_pop(struct tetheri_list *list)

@@ -7,8 +7,7 @@
  *     thread's first use -> open a slot (reuse the one that has been free longest, next generation)
  *     ...
  *     last round of pthread key destructors, or tether_owner_exit()
- *        run what is in the inbox, until it is quiet
- *        XCHG the head to CLOSED, run what that returned
+ *        run what is in the inbox, until it is quiet; XCHG the head to CLOSED, run what that returned (rest.c)
  *        wait for wake-ups on their way, close the descriptor
  *        counters join the total, the name goes to the ring of the departed, the slot becomes free
  *
@@ -31,7 +30,7 @@
 /* The file that carries gdb's commands: a static library has to give it too. */
 __asm__(".globl tetheri_gdb_script");
 
-#define QUIET_NODES 100000
+#define EXIT_NODES 100000
 #define NO_INDEX UINT32_MAX
 
 __thread tether_owner_t tether_self_ = TETHER_NOBODY_;
@@ -81,7 +80,7 @@ static void at_exit(void)
 
 	for (struct tetheri_slot *slot = current; slot; slot = slot->outer) {
 		tetheri_owner_become(slot);
-		(void)tether_drain(QUIET_NODES);
+		(void)tether_drain(EXIT_NODES);
 	}
 	if (current)
 		tetheri_owner_become(current);
@@ -263,27 +262,10 @@ struct tetheri_slot *tetheri_owner_make(const void *caller)
 
 /* ---- The end --------------------------------------------------------------------------------- */
 
-static void run_until_quiet(struct tetheri_slot *slot)
-{
-	struct tetheri_run run __attribute__((cleanup(tetheri_run_leave)));
-
-	tetheri_run_enter(&run, true);
-	slot->ending = true;
-	/* Bounded: others may send faster than we run; what is left then is what close returns. */
-	(void)tetheri_run_lists(&run, QUIET_NODES);
-	/* Before others can find it closed, and count in our place. */
-	tether_open_self_ = TETHER_NOBODY_;
-	atomic_signal_fence(memory_order_seq_cst);
-	tetheri_inbox_close(slot);
-	do {
-		(void)tetheri_run_lists(&run, 0);
-	} while (tetheri_inbox_take_late(slot));
-}
-
 void tetheri_owner_finish(struct tetheri_slot *slot)
 {
 	/* A destructor may leave by an exception, and this be called again: it goes on where it was. */
-	run_until_quiet(slot);
+	tetheri_rest(slot);
 	tetheri_loans_end(slot);
 	tetheri_limit_end(slot);
 	tetheri_wake_end(slot);

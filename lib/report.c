@@ -85,10 +85,15 @@ static enum tether_level level_of(const struct tetheri_event *event)
 	return (enum tether_level)tetheri_option(level);
 }
 
-/* An episode of stall.c is told once by itself. */
+/* What is told once by itself, and is another thing each time. */
+static bool is_episode(const struct tetheri_event *event)
+{
+	return event->kind == TETHER_STALLED || event->kind == TETHER_RESTLESS || event->kind == TETHER_LEFT_OVER;
+}
+
 static bool is_once(const struct tetheri_event *event, enum tether_level level)
 {
-	return level == TETHER_WARN_ONCE && event->kind != TETHER_STALLED && tetheri_option(dedup) != TETHERI_DEDUP_NONE;
+	return level == TETHER_WARN_ONCE && !is_episode(event) && tetheri_option(dedup) != TETHERI_DEDUP_NONE;
 }
 
 static void count_repeat(void)

@@ -57,13 +57,18 @@ static void set_doing(const struct tether_type *type)
 		atomic_store_explicit(&slot->doing, (uintptr_t)type | TETHERI_NOW, memory_order_relaxed);
 }
 
+void tetheri_run_idle(struct tetheri_slot *slot)
+{
+	atomic_store_explicit(&slot->doing, atomic_load_explicit(&slot->doing, memory_order_relaxed) & ~TETHERI_NOW,
+	                      memory_order_relaxed);
+}
+
 static void set_idle(void)
 {
 	struct tetheri_slot *slot = tetheri_thread.slot;
 
 	if (slot && !tetheri_thread.active)
-		atomic_store_explicit(&slot->doing, atomic_load_explicit(&slot->doing, memory_order_relaxed) & ~TETHERI_NOW,
-		                      memory_order_relaxed);
+		tetheri_run_idle(slot);
 }
 
 /* A thread without an owner has no later drain that would go on where a destructor broke off. */
@@ -169,8 +174,10 @@ static void run_message(struct tether_message *message, enum tether_fate fate)
 
 	/* Release: pairs with the post that finds it idle; it may be posted again from now on. */
 	__atomic_store_n(&message->node_.state_, 0, __ATOMIC_RELEASE);
-	if (tetheri_thread.slot)
+	if (tetheri_thread.slot) {
 		atomic_store_explicit(&tetheri_thread.slot->doing_fn, (const void *)(uintptr_t)fn, memory_order_relaxed);
+		tetheri_thread.slot->messages++;
+	}
 	set_doing(&tetheri_message_type);
 	fn(message, fate);
 }
@@ -258,6 +265,14 @@ size_t tetheri_run_lists(struct tetheri_run *run, size_t max_nodes)
 			break;
 	}
 	return handled;
+}
+
+void tetheri_run_taken(struct tetheri_run *run)
+{
+	struct tether *node;
+
+	while ((node = tetheri_list_pop(&tetheri_thread.slot->taken)))
+		run_node(run, node);
 }
 
 void tetheri_run_here(struct tether *tag)

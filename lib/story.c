@@ -20,6 +20,8 @@ struct facts {
 	uint64_t now;
 	struct tetheri_stack *bound, *made;
 	struct tetheri_side *side;
+	struct tetheri_text doing;
+	uintptr_t doing_fn;
 };
 
 void tetheri_story_trace(const struct tetheri_event *event, struct tetheri_stacks *out)
@@ -106,15 +108,18 @@ static void tell_slot(struct tether_report *out, const struct tetheri_slot *slot
 {
 	uint64_t drained = atomic_load_explicit(&slot->drained, memory_order_relaxed);
 	uint64_t now = tetheri_now_coarse(), ago_ns;
-	struct tetheri_text doing = {.bytes = tetheri_scratch_take(scratch, DOING_BYTES), .size = DOING_BYTES};
+	uintptr_t doing = atomic_load_explicit(&slot->doing, memory_order_relaxed) & ~TETHERI_NOW;
 
+	facts->doing = (struct tetheri_text){.bytes = tetheri_scratch_take(scratch, DOING_BYTES), .size = DOING_BYTES};
+	if (doing == (uintptr_t)&tetheri_message_type)
+		facts->doing_fn = (uintptr_t)atomic_load_explicit(&slot->doing_fn, memory_order_relaxed);
 	tell_tid(out, slot, scratch);
 	out->owner_pending = tetheri_stats_pending(slot);
 	if (drained)
 		out->owner_drained_ns = now > drained ? now - drained : 0;
-	if (doing.bytes) {
-		tetheri_story_doing(slot, &doing);
-		out->owner_doing = doing.bytes;
+	if (facts->doing.bytes) {
+		tetheri_story_doing(slot, &facts->doing);
+		out->owner_doing = facts->doing.bytes;
 	}
 	facts->made = origin_stack(atomic_load_explicit(&slot->made, memory_order_relaxed), &ago_ns, scratch);
 }
@@ -277,6 +282,14 @@ static const char *function_name(uintptr_t function, struct tetheri_scratch *scr
 	return n > 0 ? frames[n - 1].function : NULL;
 }
 
+static void name_doing(struct facts *facts, struct tetheri_scratch *scratch)
+{
+	const char *name = facts->doing.bytes && facts->doing_fn ? function_name(facts->doing_fn, scratch) : NULL;
+
+	if (name)
+		tetheri_put(&facts->doing, " (%.200s)", name);
+}
+
 /* Is the type's destructor among the callers, though nobody runs a destructor? Then the program called it. */
 static bool is_destroying(const struct tether_report *out, const struct tetheri_event *event, const struct tetheri_stacks *stacks,
                           const char *destructor)
@@ -323,10 +336,11 @@ void tetheri_story_tell(const struct tetheri_event *event, enum tether_level lev
 	tetheri_path_start(&path, scratch);
 	out->at = symbols_of(&stacks->at, scratch, &path);
 	add_check(out, event, scratch, &path);
-	if (event->kind == TETHER_STALLED)
+	if (event->kind == TETHER_STALLED || event->kind == TETHER_RESTLESS || event->kind == TETHER_LEFT_OVER)
 		skip_library(out);
 	out->bound = symbols_of(facts.bound, scratch, &path);
 	out->owner_made = symbols_of(facts.made, scratch, &path);
+	name_doing(&facts, scratch);
 	if (facts.side)
 		tell_history(out, &facts, scratch, &path);
 	if (event->kind == TETHER_WRONG_THREAD && destructor_of(event->type))

@@ -72,7 +72,7 @@ const char *tetheri_other_role(enum tether_kind kind)
 {
 	static const char *const roles[] = {
 		[TETHER_IN_TRANSIT] = "on its way to", [TETHER_LENT_USE] = "lent to",      [TETHER_NOT_RETURNED] = "lent to",
-		[TETHER_OVERLAP] = "in use by",        [TETHER_OWNER_BUSY] = "entered by", [TETHER_RESTLESS] = "sent to by"};
+		[TETHER_OVERLAP] = "in use by",        [TETHER_OWNER_BUSY] = "entered by", [TETHER_RESTLESS] = "kept busy by"};
 
 	return (size_t)kind < sizeof roles / sizeof *roles ? roles[kind] : NULL;
 }
@@ -171,6 +171,9 @@ static void put_verdict(struct tetheri_text *text, const struct tether_report *r
 		            (unsigned long long)report->owner_pending);
 	} else if (report->kind == TETHER_OWNER_BUSY || report->kind == TETHER_EXIT_INSIDE) {
 		tetheri_put(text, ": '%s', %s on '%s'", report->owner_name ? report->owner_name : "?", words->done, caller_word(report));
+	} else if (report->kind == TETHER_RESTLESS) {
+		tetheri_put(text, ": '%s' %.250s", report->owner_name ? report->owner_name : "?",
+		            report->owner_doing ? report->owner_doing : "");
 	} else {
 		tetheri_put(text, ": %s on '%s'", report->operation, caller_word(report));
 	}

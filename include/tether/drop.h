@@ -64,6 +64,7 @@ TETHER_INLINE_ void tether_message_init(struct tether_message *message, void (*f
 /** Have `message->fn` called on the thread of owner `to`, after everything this thread has sent there
  * before, drops included. The function is called exactly once for each post that is accepted: with
  * TETHER_RUN by the owner, or with TETHER_UNDELIVERED.
+ * (One case apart: an owner that ends and does not come to rest is cut off, see tether_owner_exit().)
  * Any thread, a signal handler too where the thread has an owner. Lock-free, never allocates.
  * 0: queued. -ESRCH: that owner has gone; the function is called with UNDELIVERED on this thread: before
  * the return, or, inside a destructor or a message, by the thread's next drain (so that a function which

@@ -45,7 +45,8 @@ TETHER_API bool tether_owner_is_alive(tether_owner_t owner);
 TETHER_API uint64_t tether_owner_number(tether_owner_t owner);
 
 /** End the calling thread's owner now rather than at thread exit: run everything in its inbox, close
- * the inbox, and wait for wake-ups on their way to end. From then on what others drop for it takes
+ * the inbox, and wait for wake-ups on their way to end. Where what it runs goes on sending, without an end, that is
+ * reported after 100,000 messages or new objects, and cut off: what is sent then is leaked. From then on what others drop for it takes
  * the orphan path; what this thread drops of its own is still destroyed here.
  * The owner's thread. Blocks for as long as its destructors run. Not from a destructor or a message, nor
  * inside of a logical owner or with one left in the middle of a callback (reported, and nothing happens). A thread
