@@ -148,20 +148,20 @@ TEST_F(Describe, DumpOfManyOwners)
 {
 	const size_t count = scaled(1000) < 20 ? 20 : scaled(1000);
 	std::atomic<size_t> arrived{0};
-	std::atomic<bool> may_go{false};
+	std::mutex gate;
+	std::unique_lock<std::mutex> closed(gate);
 	std::vector<std::thread> threads;
 
 	for (size_t i = 0; i < count; i++)
 		threads.emplace_back([&, i] {
 			tether_self_set_name(("many " + std::to_string(i) + ";").c_str());
 			arrived++;
-			while (!may_go)
-				std::this_thread::sleep_for(std::chrono::milliseconds(1));
+			std::lock_guard<std::mutex> wait(gate);
 		});
 	while (arrived < count)
 		std::this_thread::sleep_for(std::chrono::milliseconds(1));
 	std::string table = written_by(tether_dump);
-	may_go = true;
+	closed.unlock();
 	for (std::thread &thread : threads)
 		thread.join();
 	for (size_t i = 0; i < count; i++)

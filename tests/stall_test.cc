@@ -49,13 +49,35 @@ protected:
 		return caught[0];
 	}
 
+	/* What happens in less than a stall, by far, is told of nobody. Where a busy machine held us up, it proves
+	 * nothing: once more. */
+	void expect_quiet(
+		const std::function<void()> &work, const std::function<void()> &before = [] {})
+	{
+		for (;;) {
+			before();
+
+			auto since = std::chrono::steady_clock::now();
+
+			work();
+
+			bool in_time = std::chrono::steady_clock::now() - since < stall / 2;
+			Kinds told = reports.take_kinds();
+
+			if (in_time) {
+				EXPECT_EQ(told, Kinds{});
+				return;
+			}
+		}
+	}
+
 	std::deque<Thing> things;
 	Thread home;
 };
 
 TEST_F(Stall, IsToldOnceByWhoSends)
 {
-	drop(3);
+	drop(1);
 	EXPECT_EQ(reports.take_kinds(), Kinds{}) << "nothing is old yet";
 	std::this_thread::sleep_for(longer);
 	drop(30);
@@ -67,7 +89,7 @@ TEST_F(Stall, IsToldOnceByWhoSends)
 	EXPECT_EQ(caught.owner_name, "the home");
 	EXPECT_TRUE(caught.report.owner_is_alive);
 	EXPECT_EQ(caught.report.caller, tether_self());
-	EXPECT_GE(caught.report.owner_pending, 4U);
+	EXPECT_GE(caught.report.owner_pending, 2U);
 	EXPECT_EQ(caught.report.owner_drained_ns, UINT64_MAX) << "it never has";
 	EXPECT_EQ(caught.report.object, nullptr);
 	EXPECT_EQ(caught.text.find("inbox.c"), std::string::npos) << "what is to blame is not the library\n" << caught.text;
@@ -123,21 +145,32 @@ TEST_F(Stall, SaysWhatTheOwnerIsDoing)
 
 TEST_F(Stall, IsNotToldOfAnOwnerThatDrains)
 {
-	for (int turn = 0; turn < 20; turn++) {
-		drop(5);
-		std::this_thread::sleep_for(stall / 10);
-		home.run([] { EXPECT_EQ(tether_drain(0), 5U); });
-	}
+	auto drain_five = [&] { home.run([] { EXPECT_EQ(tether_drain(0), 5U); }); };
+
+	for (int turn = 0; turn < 20; turn++)
+		expect_quiet([&] {
+			drop(5);
+			std::this_thread::sleep_for(stall / 10);
+			drain_five();
+		});
 	/* Nor of one to which nothing was sent for long: what is pending is new. */
-	std::this_thread::sleep_for(longer);
-	drop(5);
+	expect_quiet(
+		[&] {
+			drop(5);
+			drain_five();
+		},
+		[] { std::this_thread::sleep_for(longer); });
 }
 
 TEST_F(Stall, IsToldOfAnOwnerThatOnlyNibbles)
 {
-	drop(50);
-	home.run([] { EXPECT_EQ(tether_drain(1), 1U); }); /* it has taken all, and handled one */
-	drop(1);
+	expect_quiet(
+		[&] {
+			drop(20);
+			home.run([] { EXPECT_EQ(tether_drain(1), 1U); }); /* it has taken all, and handled one */
+			drop(1);
+		},
+		[&] { home.run([] { tether_drain(0); }); });
 	for (std::chrono::milliseconds waited(0); waited < longer; waited += stall / 3) {
 		std::this_thread::sleep_for(stall / 3);
 		home.run([] { EXPECT_EQ(tether_drain(1), 1U); });

@@ -19,7 +19,8 @@ struct Child {
 };
 
 /* Forks before this process has used the library, so that the child is as good as new; it leaves by
- * exit(0) unless `work` leaves otherwise. */
+ * exit(0) unless `work` leaves otherwise. One that hangs is killed, so that it is this test that fails and
+ * not, at its time limit, the program with all its tests; what it forks has to see to that itself. */
 inline Child in_child(const std::function<void()> &work)
 {
 	Child child;
@@ -31,6 +32,7 @@ inline Child in_child(const std::function<void()> &work)
 	EXPECT_EQ(pipe(ends), 0);
 	pid = fork();
 	if (pid == 0) {
+		alarm(100);
 		dup2(ends[1], STDERR_FILENO);
 		close(ends[0]);
 		close(ends[1]);

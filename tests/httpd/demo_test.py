@@ -17,7 +17,7 @@ assert process.returncode == 0, text
 last = re.fullmatch(LAST, text.splitlines()[-1])
 assert last and all(int(number) > 0 for number in last.groups()), text
 # A sanitizer's symboliser is a process that may outlive the server for a moment.
-for _ in range(500):
+for _ in range(6000):
     try:
         os.killpg(process.pid, 0)
     except ProcessLookupError:

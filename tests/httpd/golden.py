@@ -63,8 +63,8 @@ def lines_named(report):
 
 def report_of(bug):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TETHER_")}
-    done = subprocess.run([HTTPD, "--port=0", "--seconds=20", f"--bug={bug}", "--once"], capture_output=True, text=True,
-                          timeout=60, check=False, env=environment, cwd=ROOT)
+    done = subprocess.run([HTTPD, "--port=0", "--seconds=60", f"--bug={bug}", "--once"], capture_output=True, text=True,
+                          timeout=100, check=False, env=environment, cwd=ROOT)
     found = re.search(r"^==\d+== tether: .*?^SUMMARY: .*?\n", done.stderr, re.MULTILINE | re.DOTALL)
     return found[0] if found else f"no report: {done.stderr}"
 

@@ -374,8 +374,15 @@ class Refusals(HttpdTest):
 class Timeouts(HttpdTest):
     def test_an_idle_connection_is_closed(self):
         server = self.start('--idle-ms=100')
-        client = self.client(server)
-        self.assertEqual(client.ask('/')[0], 200)
+        for _ in range(100):
+            client = self.client(server)
+            try:
+                self.assertEqual(client.ask('/')[0], 200)
+                break
+            except (IndexError, OSError):
+                pass  # it was idle before it had asked: the machine is busy
+        else:
+            self.fail('no answer, ever')
         self.assertTrue(client.is_closed())
         self.assertTrue(self.client(server).is_closed())
         self.stop(server)

@@ -90,7 +90,7 @@ class Restart : public testing::EmptyTestEventListener
 	void OnTestStart(const testing::TestInfo &test) override
 	{
 		stress::at(test.name(), 0);
-		deadline_ms = now_ms() + int64_t{1000} * environment("TETHER_TEST_LIMIT_S", 120);
+		deadline_ms = now_ms() + int64_t{1000} * environment("TETHER_TEST_LIMIT_S", SANITIZED ? 480 : 120);
 	}
 };
 
