@@ -149,7 +149,6 @@ static enum tether_dropped destroy_here(struct tether *tag)
 	}
 	if (tetheri_group_defer(tag, __atomic_load_n(&tag->state_, __ATOMIC_RELAXED))) {
 		tetheri_count_add(tetheri_counts(), sent, 1);
-		tetheri_count_add(tetheri_counts(), received, 1);
 		return TETHER_QUEUED;
 	}
 	tetheri_count_add(tetheri_counts(), here, 1);
@@ -298,10 +297,8 @@ enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found)
 		tetheri_run_later(tag);
 		return TETHER_QUEUED;
 	}
-	if (anywhere && found != TETHERI_BY_DRAIN && tetheri_group_defer(tag, __atomic_load_n(&tag->state_, __ATOMIC_RELAXED))) {
-		tetheri_count_add(counts, received, 1);
+	if (anywhere && found != TETHERI_BY_DRAIN && tetheri_group_defer(tag, __atomic_load_n(&tag->state_, __ATOMIC_RELAXED)))
 		return TETHER_QUEUED;
-	}
 	if (is_listed)
 		tetheri_count_add(counts, orphaned, 1);
 	else

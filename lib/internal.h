@@ -385,7 +385,7 @@ void tetheri_run_idle(struct tetheri_slot *slot); /* for reports: it is between 
 void tetheri_run_here(struct tether *tag);        /* now, and whatever it drops */
 void tetheri_run_queue(struct tether *node);      /* behind what is running */
 void tetheri_run_later(struct tether *tag);       /* after the destructor that is running */
-void tetheri_run_again(struct tether *tag);       /* likewise; it was counted before */
+void tetheri_run_again(struct tether *tag);       /* after what is running: a parent, after its last child */
 void tetheri_run_undelivered(struct tether_message *message);
 
 /* The one that is running, though the thread may have become an owner meanwhile; else the owner's. */
@@ -560,6 +560,8 @@ struct tetheri_event {
 };
 TETHER_COLD_ void tetheri_report(const struct tetheri_event *event);
 bool tetheri_has_stack(void); /* for what a report does; false also on most signal stacks of the least size */
+void tetheri_event_fill(struct tetheri_event *event, enum tether_kind kind, const char *operation, const struct tether *tag,
+                        const void *address); /* with what the tag says now */
 TETHER_COLD_ void tetheri_report_tag(enum tether_kind kind, const char *operation, const struct tether *tag, const void *address);
 TETHER_COLD_ void tetheri_report_call(enum tether_kind kind, const char *operation, const void *address);
 

@@ -312,17 +312,29 @@ void tetheri_report(const struct tetheri_event *event)
 	errno = saved_errno;
 }
 
-void tetheri_report_tag(enum tether_kind kind, const char *operation, const struct tether *tag, const void *address)
+void tetheri_event_fill(struct tetheri_event *event, enum tether_kind kind, const char *operation, const struct tether *tag,
+                        const void *address)
 {
-	struct tetheri_event event = {.kind = kind, .operation = operation, .tag = tag, .address = address};
+	/* Acquire: pairs with the release of the transition that left this state. */
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
 
-	event.owner = tetheri_tag_home(tag);
-	event.other = tetheri_tag_other(tag);
-	event.word = word;
-	event.origin = tetheri_tag_origin(tag);
+	*event = (struct tetheri_event){.kind = kind,
+	                                .operation = operation,
+	                                .tag = tag,
+	                                .owner = tetheri_tag_home(tag),
+	                                .other = tetheri_tag_other(tag),
+	                                .word = word,
+	                                .origin = tetheri_tag_origin(tag),
+	                                .address = address};
 	if (tetheri_word_is_tag(tag, word))
-		event.type = tetheri_word_type(word);
+		event->type = tetheri_word_type(word);
+}
+
+void tetheri_report_tag(enum tether_kind kind, const char *operation, const struct tether *tag, const void *address)
+{
+	struct tetheri_event event;
+
+	tetheri_event_fill(&event, kind, operation, tag, address);
 	tetheri_report(&event);
 }
 

@@ -228,7 +228,8 @@ static inline void run_node(struct tetheri_run *run, struct tether *node)
 		tetheri_count(counts, is_home(home) ? &counts->run_home : &counts->orphaned, 1);
 		run_message((struct tether_message *)node, is_home(home) ? TETHER_RUN : TETHER_UNDELIVERED);
 	} else if (tetheri_group_defer(node, word)) {
-		/* Its last child will have it run again. */
+		/* Its last child will have it received again, by whom it may be. */
+		tetheri_count_add(counts, forwarded, 1);
 	} else if (is_home(home)) {
 		tetheri_count_add(counts, run_home, 1);
 		tetheri_run_destructor(run->runner, node);
@@ -295,7 +296,7 @@ void tetheri_run_queue(struct tether *node)
 
 void tetheri_run_again(struct tether *tag)
 {
-	tetheri_list_append(&tetheri_runner()->later, tag);
+	tetheri_run_queue(tag);
 	if (!tetheri_thread.active)
 		run_rest();
 }

@@ -36,7 +36,10 @@ bool tetheri_tag_is_strange(const struct tether *tag, uint64_t word)
 	tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_ACQUIRE);
 	struct tetheri_slot *slot;
 
-	if (tetheri_word_state(word) != TETHERI_BOUND || owner == tether_self_ ||
+	/* No owner, or one to be: it was just left to nobody, or sent off, and may be bound again by now. */
+	bool is_moving = owner == 0 || (owner & TETHERI_DROPPED_BIT);
+
+	if (tetheri_word_state(word) != TETHERI_BOUND || owner == tether_self_ || is_moving ||
 	    tetheri_owner_find(owner, &slot) != TETHERI_NOT_OURS)
 		return false;
 	return __atomic_load_n(&tag->state_, __ATOMIC_RELAXED) == word;
@@ -379,13 +382,19 @@ void tether_fini(struct tether *tag)
 			tetheri_report_tag(TETHER_HAS_CHILDREN, "fini", tag, TETHERI_CALLER);
 			return;
 		}
-		if (state != TETHERI_UNBOUND && !tether_is_mine(tag))
-			tetheri_report_tag(tetheri_tag_verdict(tag, owner, word), "fini", tag, TETHERI_CALLER);
 		if (state == TETHERI_UNBOUND)
 			tetheri_type_remember(tetheri_word_type(word));
+		/* Told after we have won: else a drop that wins is told of as well. */
+		struct tetheri_event event;
+		bool is_others = state != TETHERI_UNBOUND && !tether_is_mine(tag);
+		if (is_others)
+			tetheri_event_fill(&event, tetheri_tag_verdict(tag, owner, word), "fini", tag, TETHERI_CALLER);
 		if (__atomic_compare_exchange_n(&tag->state_, &word, tetheri_word_with(word, TETHERI_DEAD), false, __ATOMIC_ACQ_REL,
-		                                __ATOMIC_ACQUIRE))
+		                                __ATOMIC_ACQUIRE)) {
+			if (is_others)
+				tetheri_report(&event);
 			break;
+		}
 	}
 	if (tetheri_use_is_kept(tetheri_word_state(word)))
 		tetheri_use_end(tag, "fini", TETHERI_CALLER);

@@ -149,7 +149,9 @@ bool tether_use_enter_(struct tether *tag, const char *file, int line, const cha
 		uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
 
 		if (tetheri_unlikely(!is_open_to_me(tag, word))) {
-			bool passes = tether_is_mine(tag);
+			/* What was dropped may still say for a moment that it is ours. */
+			bool is_dropped = tetheri_word_state(word) == TETHERI_DROPPED;
+			bool passes = (!is_dropped && tether_matches_(tag)) || tether_is_mine_slow_(tag);
 			if (!passes)
 				refuse(word);
 			return passes;

@@ -64,7 +64,7 @@ struct AndFini : Scenario<2> {
 	}
 	void check()
 	{
-		MUST(reports() >= 1);
+		MUST(reports() == 1);
 		MUST(dropped == TETHER_QUEUED ? conn.ended_once_on(0) : dropped == TETHER_REFUSED && conn.ends == 0);
 	}
 };

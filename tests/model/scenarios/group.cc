@@ -130,12 +130,8 @@ struct OwnerEnds : Family {
 			return;
 		}
 		MUST(tether_drop(&child[me - 1].tag) != TETHER_REFUSED);
-	}
-	void finish(unsigned me)
-	{
-		tether_drain(0);
-		if (me == 2 && parent.conn.ends == 0)
-			MUST(tether_drop(&parent.group.tag) == TETHER_ORPHANED);
+		if (me == 2)
+			MUST(tether_drop(&parent.group.tag) != TETHER_REFUSED);
 	}
 	void check()
 	{

@@ -23,7 +23,11 @@ struct Unbound : Scenario<3> {
 		has_claimed[me] = tether_claim(&conn.tag);
 	}
 	void finish(unsigned me) { MUST(tether_is_mine(&conn.tag) == has_claimed[me]); }
-	void check() { MUST(has_claimed[0] + has_claimed[1] + has_claimed[2] <= 1); }
+	void check()
+	{
+		MUST(has_claimed[0] + has_claimed[1] + has_claimed[2] <= 1);
+		MUST(reports() == 0);
+	}
 };
 
 /* Its owner leaves it, one claims it, and one drops it. */

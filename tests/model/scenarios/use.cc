@@ -38,7 +38,7 @@ struct ByThree : Used {
 	void run(unsigned) { use(); }
 };
 
-/* Two use what is everybody's, and who shared it drops it. */
+/* Two use what is everybody's, one of whom shared it, and another drops it. */
 struct AndDropped : Used {
 	static void end(void *context)
 	{
@@ -59,7 +59,7 @@ struct AndDropped : Used {
 	}
 	void run(unsigned me)
 	{
-		if (me > 0) {
+		if (me != 1) {
 			use();
 			return;
 		}
@@ -71,7 +71,7 @@ struct AndDropped : Used {
 	void check()
 	{
 		Used::check();
-		MUST(conn.ended_once_on(0));
+		MUST(conn.ended_once_on(1));
 	}
 };
 
