@@ -39,7 +39,9 @@ static void put_who(struct tetheri_text *text, tether_owner_t id)
 
 	tetheri_owner_describe(id, &who);
 	tetheri_put_owner(text, who.number, who.name);
-	if (who.number && !who.alive)
+	if (who.lost)
+		tetheri_put(text, ", did not survive the fork");
+	else if (who.number && !who.alive)
 		tetheri_put(text, ", exited");
 }
 
@@ -142,11 +144,17 @@ static void put_slot(struct tetheri_text *text, const struct tetheri_slot *slot)
 	uint64_t now = tetheri_now_coarse();
 	bool is_open = tetheri_slot_is_open(slot);
 	uint64_t pending = tetheri_stats_pending(slot);
+	uint64_t id = atomic_load_explicit(&slot->id, memory_order_relaxed);
+	bool is_lost = tetheri_owner_is_lost(id);
 
-	if (!is_open && pending == 0)
+	if (!is_open && pending == 0 && !is_lost)
 		return;
 	tetheri_put(text, "  ");
-	put_who(text, atomic_load_explicit(&slot->id, memory_order_relaxed));
+	put_who(text, id);
+	if (is_lost) {
+		tetheri_put(text, "\n");
+		return;
+	}
 	put_thread(text, slot);
 	tetheri_put(text, ": %llu pending, ", (unsigned long long)pending);
 	if (drained) {

@@ -277,12 +277,19 @@ static void leak(struct tether *tag, const struct tether_type *type)
 	tetheri_group_leave(parent);
 }
 
+/* Its owner did not survive a fork, and its type wants what was pending then to be destroyed in the child, too. */
+static bool dies_here(const struct tether *tag, const struct tether_type *type, enum tetheri_found found)
+{
+	return tetheri_unlikely(type->rules & TETHER_DIES_IN_CHILDREN) && found == TETHERI_BY_DRAIN &&
+	       tetheri_owner_is_lost(__atomic_load_n(&tag->owner_, __ATOMIC_RELAXED) & ~TETHERI_DROPPED_BIT);
+}
+
 enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found)
 {
 	const struct tether_type *type = tetheri_word_type(__atomic_load_n(&tag->state_, __ATOMIC_RELAXED));
 	struct tetheri_counts *counts = tetheri_counts_of(tetheri_runner());
 	bool is_listed = found == TETHERI_BY_DRAIN || found == TETHERI_BY_CUT;
-	bool anywhere = type->orphan == TETHER_ANYWHERE && found != TETHERI_BY_CUT;
+	bool anywhere = (type->orphan == TETHER_ANYWHERE || dies_here(tag, type, found)) && found != TETHERI_BY_CUT;
 
 	TETHERI_PROBE_ORPHAN(tag, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED) & ~TETHERI_DROPPED_BIT);
 	if (send_to_heir(tag, type)) {

@@ -185,6 +185,7 @@ static void receive(struct tetheri_slot *slot, uint64_t head)
 	}
 	if (!last)
 		return;
+	TETHERI_BEFORE_LINKING();
 	if (slot->taken.last)
 		tetheri_set_next(slot->taken.last, (uintptr_t)first);
 	else
@@ -308,4 +309,51 @@ void tetheri_inbox_show(struct tetheri_slot *slot)
 	uint64_t head = atomic_load_explicit(&slot->head, memory_order_relaxed);
 
 	atomic_store_explicit(&slot->shown, newest(head), memory_order_relaxed);
+}
+
+/* ---- In a child of fork(), whose only thread this is ------------------------------------------- */
+
+struct tether *tetheri_inbox_newest(const struct tetheri_slot *slot)
+{
+	return newest(atomic_load_explicit(&slot->head, memory_order_relaxed));
+}
+
+struct tether *tetheri_inbox_newest_late(const struct tetheri_slot *slot)
+{
+	return newest(atomic_load_explicit(&slot->late, memory_order_relaxed));
+}
+
+void tetheri_inbox_abandon(struct tetheri_slot *slot)
+{
+	atomic_store_explicit(&slot->head, CLOSED, memory_order_relaxed);
+	atomic_store_explicit(&slot->late, EMPTY, memory_order_relaxed);
+	atomic_store_explicit(&slot->overflow, 0, memory_order_relaxed);
+	atomic_store_explicit(&slot->overflow_taken, 0, memory_order_relaxed);
+	slot->taken = (struct tetheri_list){NULL, NULL};
+	slot->armed = false;
+}
+
+/* How many nodes the head has no room to count. */
+static uint64_t uncounted(uint64_t head)
+{
+	uint64_t n = 0;
+
+	if (!is_list(head) || count_of(head) < COUNT_MAX)
+		return 0;
+	for (const struct tether *node = newest(head); node; node = tetheri_next(node))
+		n++;
+	return n - count_of(head);
+}
+
+/* A sender that is not there any more may have published and counted nothing, or consumed ARMED and woken nobody. */
+bool tetheri_inbox_renew(struct tetheri_slot *slot)
+{
+	uint64_t head = atomic_load_explicit(&slot->head, memory_order_relaxed);
+	bool was_consumed = slot->armed && head != ARMED;
+
+	atomic_store_explicit(&slot->overflow, uncounted(head), memory_order_relaxed);
+	atomic_store_explicit(&slot->overflow_taken, 0, memory_order_relaxed);
+	if (was_consumed)
+		slot->armed = false;
+	return was_consumed;
 }

@@ -12,6 +12,7 @@
  *      limit.c stall.c     senders that look at what is pending
  *           |
  *      owner.c                   ids and slots; name.c, thread_exit.c     type.c   which types are real -> set.h, module.c
+ *      fork.c                    what a fork leaves of all this
  *           |
  *      report.c                  the one door for everything that is printed, see report.h; stats.c the counters
  */
@@ -112,6 +113,7 @@ struct tetheri_slot {
 	_Alignas(TETHERI_CACHE_LINE) int read_fd;
 	bool armed;                /* the inbox was ARMED, and I have not looked since */
 	bool parks;                /* tether_park() has been used: drains do not arm */
+	bool ending;               /* it runs what is left, and takes nothing new */
 	uint64_t consumed;         /* ARMEDs found consumed: as many wake-ups were or will be made */
 	uint64_t self_signals;     /* writes to the descriptor by the owner itself */
 	uint64_t cleared;          /* writes read back from the descriptor */
@@ -127,13 +129,13 @@ struct tetheri_slot {
 	uint64_t messages;              /* that were run; owner only */
 	_Atomic tetheri_origin_t made;  /* where the owner was first seen */
 	struct tetheri_counts counts;
-	bool ending;                    /* owner only: it runs what is left, and takes nothing new */
-	bool loans_closed;              /* under the loans' lock, as `loans` */
-	struct tetheri_loan *loans;     /* what was lent to it */
+	struct tetheri_loan *loans;     /* what was lent to it; under the loans' lock, as `loans_closed` */
 	_Atomic(struct tether *) shown; /* at exit: the newest node, as `head` looks like no address */
 	/* `name`: its owner's; `number`: under the table's lock; both read by anyone. The rest: under the lock. */
 	struct tetheri_name name;
 	_Atomic uint64_t number;
+	_Atomic uint64_t lost; /* the last owner of the slot that a fork left behind; read by anyone */
+	bool loans_closed;
 	bool in_use; /* its counters have not joined the total */
 	uint32_t index;
 	uint32_t next_free;
@@ -188,18 +190,20 @@ static inline enum tetheri_place tetheri_owner_find(tether_owner_t id, struct te
 /* From now on the calling thread is this owner, and runs what that was running. Handlers that come in between find the
  * old one or the new one, or send to the one what is the other's: a drain sends that on. */
 void tetheri_owner_become(struct tetheri_slot *slot);
-void tetheri_owner_start(void); /* options and all that is done once, before the first owner is made */
 /* The caller's slot, made if need be; NULL: none, or ended. `caller`: who called the library. */
 struct tetheri_slot *tetheri_owner_make(const void *caller);
 struct tetheri_who {
 	uint64_t number; /* 0: not known */
 	char name[TETHERI_NAME_BYTES];
 	bool alive;
+	bool lost;                 /* a fork left it behind */
 	struct tetheri_slot *slot; /* while it has one */
 };
 void tetheri_owner_describe(tether_owner_t id, struct tetheri_who *out);
 void tetheri_owner_finish(struct tetheri_slot *slot); /* the caller's: run all, close, wait for wake-ups */
 void tetheri_owner_end(struct tetheri_slot *slot);    /* the calling thread's own */
+void tetheri_owner_lose(struct tetheri_slot *slot);   /* in a child: nobody is there; under the table's lock */
+bool tetheri_owner_is_lost(tether_owner_t id);
 struct tetheri_slot *tetheri_slot_open(tetheri_origin_t made, const char *name, bool is_logical); /* NULL: no room */
 void tetheri_slot_retire(struct tetheri_slot *slot); /* it is finished, and nobody's any more */
 void tetheri_table_lock(void);
@@ -222,6 +226,17 @@ static inline tether_owner_t tetheri_logical_inside(const struct tetheri_slot *s
 	/* Relaxed: it is printed, or compared. */
 	return atomic_load_explicit(&slot->inside, memory_order_relaxed) & ~TETHERI_HALFWAY;
 }
+
+/* fork.c */
+/* Among what is pending for lost owners there may be something to keep. Relaxed: it is set before such a node can be in
+ * a list, and a fork copies both as of one instant. */
+extern _Atomic bool tetheri_fork_looks;
+static inline void tetheri_fork_look(void)
+{
+	if (!atomic_load_explicit(&tetheri_fork_looks, memory_order_relaxed))
+		atomic_store_explicit(&tetheri_fork_looks, true, memory_order_relaxed);
+}
+void tetheri_fork_adopt(struct tetheri_slot *slot); /* the caller's, which is new: it takes what waits for an owner */
 
 /* name.c */
 void tetheri_name_write(struct tetheri_name *name, const char *text);
@@ -350,6 +365,10 @@ void tetheri_inbox_open(struct tetheri_slot *slot);
 bool tetheri_inbox_has_nodes(const struct tetheri_slot *slot);
 void tetheri_inbox_show(struct tetheri_slot *slot);            /* let leak checkers see what is pending */
 uint64_t tetheri_inbox_depth(const struct tetheri_slot *slot); /* exact at quiet points */
+struct tether *tetheri_inbox_newest(const struct tetheri_slot *slot);
+struct tether *tetheri_inbox_newest_late(const struct tetheri_slot *slot);
+void tetheri_inbox_abandon(struct tetheri_slot *slot); /* in a child: closed, nothing in it, nobody to sleep */
+bool tetheri_inbox_renew(struct tetheri_slot *slot);   /* in a child; true: ARMED was consumed, and not noticed yet */
 
 /* wake.c */
 void tetheri_wake_owner(struct tetheri_slot *slot); /* by the sender that consumed ARMED */
@@ -357,6 +376,8 @@ void tetheri_wake_settle(struct tetheri_slot *slot);
 void tetheri_wake_clear(struct tetheri_slot *slot);
 void tetheri_wake_await(struct tetheri_slot *slot);
 void tetheri_wake_end(struct tetheri_slot *slot);
+void tetheri_wake_forget(struct tetheri_slot *slot); /* nobody is waking */
+int tetheri_wake_renew(struct tetheri_slot *slot);   /* in a child: a descriptor of its own. 0, or -errno: it has none */
 static inline bool tetheri_wake_exists(const struct tetheri_slot *slot)
 {
 	return slot->wake || slot->read_fd >= 0;
@@ -367,6 +388,7 @@ int tetheri_fd_open(int fds[2]);
 void tetheri_fd_signal(int write_fd);
 uint64_t tetheri_fd_clear(int read_fd);
 void tetheri_fd_close(int fds[2]);
+int tetheri_fd_renew(int fds[2]); /* another one under the same number. 0, or -errno: it is closed */
 
 /* run.c */
 struct tetheri_run {
@@ -409,6 +431,8 @@ void tetheri_limit_look(struct tetheri_slot *slot); /* by a sender, after it has
 bool tetheri_limit_is_reached(const struct tetheri_slot *slot);
 void tetheri_limit_settle(struct tetheri_slot *slot); /* by the owner, when it has taken or handled something */
 void tetheri_limit_end(struct tetheri_slot *slot);    /* by the owner: there is none, and nobody is told any more */
+void tetheri_limit_renew(struct tetheri_slot *slot);  /* in a child, of an owner that lives */
+void tetheri_limit_forget(struct tetheri_slot *slot); /* of one that is lost */
 
 /* rest.c */
 void tetheri_rest(struct tetheri_slot *slot);      /* the caller's: run all that there is, and close */
@@ -434,13 +458,18 @@ bool tetheri_message_push(tether_owner_t to, struct tether_message *message); /*
 /* The word of an object that the caller may move; 0: refused, and reported. */
 uint64_t tetheri_move_begin(struct tether *tag, const char *operation, const void *address);
 /* Is it an owner that lives? 0, -ESRCH, or -EINVAL, reported. */
+tether_owner_t tetheri_transfer_sender(const struct tether_message *message); /* of a hand-off; 0: it is another message */
 int tetheri_move_to(tether_owner_t to, struct tetheri_slot **slot, const char *operation, const void *address);
 
 /* loan.c */
 void tetheri_loans_lock(void);
 void tetheri_loans_unlock(void);
-void tetheri_loans_end(struct tetheri_slot *slot);  /* the caller's: what it has borrowed goes home, reported */
-void tetheri_loans_lost(struct tetheri_slot *slot); /* of an owner that a fork left behind, under the lock */
+void tetheri_loans_end(struct tetheri_slot *slot); /* the caller's: what it has borrowed goes home, reported */
+/* Of an owner that a fork left behind, under the lock: what it has borrowed goes home. What was dropped meanwhile goes on the list. */
+void tetheri_loans_lost(struct tetheri_slot *slot, struct tetheri_list *dropped);
+
+/* ref.c */
+bool tetheri_ref_is_held(const struct tether_message *message); /* a merge, after which references are left */
 
 /* group.c; `word`: the tag's state. */
 struct tether *tetheri_group_parent(const struct tether *child);
@@ -493,6 +522,12 @@ static inline void tetheri_count(struct tetheri_counts *counts, _Atomic uint64_t
 #define tetheri_count_shared(field) atomic_fetch_add_explicit(&tetheri_counts()->field, 1, memory_order_relaxed)
 uint64_t tetheri_stats_pending(const struct tetheri_slot *slot); /* exact at quiet points; takes no lock */
 void tetheri_stats_retire(struct tetheri_slot *slot);            /* under the table's lock */
+void tetheri_stats_clear(struct tetheri_slot *slot);             /* nobody is waking */
+/* In a child, where everything begins at zero but what is pending: that counts as sent by whoever has it. */
+void tetheri_stats_restart(const struct tetheri_list *of_nobody);
+uint64_t tetheri_stats_unhandled(const struct tetheri_slot *slot); /* of what it has received */
+void tetheri_stats_begin(struct tetheri_slot *slot, uint64_t unhandled);
+void tetheri_stats_take_over(struct tetheri_slot *slot); /* what it has taken was nobody's */
 
 /* The processor's word for "wait a moment", where there is one. */
 #if defined(__x86_64__)
@@ -507,9 +542,14 @@ void tetheri_stats_retire(struct tetheri_slot *slot);            /* under the ta
 
 /* ---- Lists through `next_` ------------------------------------------------------------------- */
 
+/* A node is whole before a list leads to it, at every instruction: a fork may cut another thread's work anywhere,
+ * and the child walks its lists. The compiler is what has to be told; see fork.c. */
+#define TETHERI_BEFORE_LINKING() atomic_signal_fence(memory_order_release)
+
 static inline void tetheri_list_append(struct tetheri_list *list, struct tether *node)
 {
 	tetheri_set_next(node, 0);
+	TETHERI_BEFORE_LINKING();
 	if (list->last)
 		tetheri_set_next(list->last, (uintptr_t)node);
 	else
@@ -565,8 +605,11 @@ void tetheri_event_fill(struct tetheri_event *event, enum tether_kind kind, cons
 TETHER_COLD_ void tetheri_report_tag(enum tether_kind kind, const char *operation, const struct tether *tag, const void *address);
 TETHER_COLD_ void tetheri_report_call(enum tether_kind kind, const char *operation, const void *address);
 
+void tetheri_report_lock(void); /* of who sets the callback */
+void tetheri_report_unlock(void);
+void tetheri_report_restart(void); /* in a child: nothing was told yet */
+
 /* summary.c */
-void tetheri_summary_start(void); /* once in a process */
 void tetheri_summary_at_exit(void);
 
 #define TETHERI_CALLER __builtin_return_address(0)

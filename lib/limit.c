@@ -114,6 +114,18 @@ void tetheri_limit_end(struct tetheri_slot *slot)
 	errno = saved_errno;
 }
 
+/* Senders that were in `over`, or about to be, are not here. */
+void tetheri_limit_renew(struct tetheri_slot *slot)
+{
+	atomic_fetch_and_explicit(&slot->callers, IS_SET, memory_order_relaxed);
+}
+
+void tetheri_limit_forget(struct tetheri_slot *slot)
+{
+	atomic_store_explicit(&slot->callers, 0, memory_order_relaxed);
+	tetheri_limit_end(slot);
+}
+
 int tether_set_limit(size_t max_pending, void (*over)(void *context, size_t pending), void *context)
 {
 	struct tetheri_slot *slot = tetheri_owner_make(TETHERI_CALLER);

@@ -104,8 +104,9 @@ int tether_lend(struct tether *tag, tether_owner_t to)
 	return error;
 }
 
-/* It is off the borrower's list, and the caller's to end. */
-static void end_loan(struct tether *tag, tether_owner_t home, tetheri_origin_t origin)
+/* It is off the borrower's list, and the caller's to end. True: it was dropped meanwhile, and that is the caller's to
+ * finish. */
+static bool end_loan(struct tether *tag, tether_owner_t home, tetheri_origin_t origin)
 {
 	/* Acquire, as in the failed CASes: pairs with the release of the drop that we finish. */
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
@@ -122,12 +123,19 @@ static void end_loan(struct tether *tag, tether_owner_t home, tetheri_origin_t o
 		/* Release: what the borrower did to it, and the owner, before who finds it bound. */
 		if (__atomic_compare_exchange_n(&tag->state_, &word, tetheri_word_with(word, TETHERI_BOUND), false, __ATOMIC_RELEASE,
 		                                __ATOMIC_ACQUIRE))
-			return;
+			return false;
 	}
 	assert(tetheri_word_state(word) == TETHERI_LENT_DROPPED || tetheri_word_state(word) == TETHERI_MOVING_DROPPED);
-	tetheri_note(tag, TETHER_EVENT_DROPPED, NULL);
 	__atomic_store_n(&tag->state_, tetheri_word_with(word, TETHERI_DROPPED), __ATOMIC_RELAXED);
 	__atomic_store_n(&tag->owner_, home | TETHERI_DROPPED_BIT, __ATOMIC_RELEASE);
+	return true;
+}
+
+static void go_home(struct tether *tag, tether_owner_t home, tetheri_origin_t origin)
+{
+	if (!end_loan(tag, home, origin))
+		return;
+	tetheri_note(tag, TETHER_EVENT_DROPPED, NULL);
 	tetheri_send_home(tag);
 }
 
@@ -152,7 +160,7 @@ int tether_return(struct tether *tag)
 	tetheri_loans_unlock();
 	tetheri_origin_t origin = loan->origin;
 	free(loan);
-	end_loan(tag, home, origin);
+	go_home(tag, home, origin);
 	return 0;
 }
 
@@ -183,18 +191,19 @@ void tetheri_loans_end(struct tetheri_slot *slot)
 		free(loan);
 		tetheri_report_tag(TETHER_NOT_RETURNED, "owner's end", tag, TETHERI_CALLER);
 		tetheri_note(tag, TETHER_EVENT_RETURNED, NULL);
-		end_loan(tag, home, origin);
+		go_home(tag, home, origin);
 	}
 }
 
-void tetheri_loans_lost(struct tetheri_slot *slot)
+void tetheri_loans_lost(struct tetheri_slot *slot, struct tetheri_list *dropped)
 {
 	while (slot->loans) {
 		struct tetheri_loan *loan = slot->loans;
 		struct tether *tag = loan->tag;
 
 		take_off(loan);
-		end_loan(tag, __atomic_load_n(&tag->hint_, __ATOMIC_RELAXED), loan->origin);
+		if (end_loan(tag, __atomic_load_n(&tag->hint_, __ATOMIC_RELAXED), loan->origin))
+			tetheri_list_append(dropped, tag);
 		/* Not freed: malloc may be in the middle of something that a thread which is not here began. */
 	}
 	slot->loans_closed = true;

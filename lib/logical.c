@@ -172,7 +172,7 @@ void tetheri_logical_exit(void)
 
 int tether_owner_create(const char *name, tether_owner_t *out)
 {
-	tetheri_owner_start();
+	tetheri_options_load();
 	struct tetheri_slot *slot = tetheri_slot_open(tetheri_origin_here(__builtin_frame_address(0), TETHERI_CALLER), name, true);
 
 	*out = slot ? id_of(slot) : 0;

@@ -197,6 +197,11 @@ static bool set_out(struct tether *tag, uint64_t word, tether_owner_t to)
 	return true;
 }
 
+tether_owner_t tetheri_transfer_sender(const struct tether_message *message)
+{
+	return message->fn == travel ? ((const struct tether_transfer *)message)->from_ : 0;
+}
+
 int tether_hand_off(struct tether *tag, tether_owner_t to, struct tether_transfer *transfer)
 {
 	struct tetheri_slot *slot;
@@ -209,6 +214,7 @@ int tether_hand_off(struct tether *tag, tether_owner_t to, struct tether_transfe
 		tetheri_report_call(TETHER_DOUBLE_POST, "hand_off", TETHERI_CALLER);
 		return -EALREADY;
 	}
+	tetheri_fork_look();
 	transfer->message_.fn = travel;
 	transfer->tag_ = tag;
 	transfer->from_ = tether_self_;

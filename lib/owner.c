@@ -46,8 +46,6 @@ static struct {
 	uint64_t numbers;
 } table = {.lock = PTHREAD_MUTEX_INITIALIZER, .free_first = NO_INDEX, .free_last = NO_INDEX};
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
 void tetheri_table_lock(void)
 {
 	pthread_mutex_lock(&table.lock);
@@ -91,11 +89,10 @@ static void at_exit(void)
 	tetheri_table_unlock();
 }
 
-static void start_library(void)
+static uint64_t choose_generation(void)
 {
 	uint64_t random = 0;
 	struct timespec now;
-	int saved_errno = errno;
 
 	/* Raw: getrandom() is a cancellation point. */
 	if (syscall(SYS_getrandom, &random, sizeof random, GRND_NONBLOCK) != (long)sizeof random) {
@@ -103,10 +100,19 @@ static void start_library(void)
 		random = ((uint64_t)now.tv_nsec ^ (uintptr_t)&table ^ (uint64_t)now.tv_sec << 30) * UINT64_C(0x9e3779b97f4a7c15);
 	}
 	/* 42 of the 43 bits that TETHERI_DROPPED_BIT leaves to it: room for 2^42 owners per slot. Never 0. */
-	tetheri_first_generation = (random >> 22) | 1;
+	return (random >> 22) | 1;
+}
+
+/* Under the lock, which a fork holds: pthread_once() would begin anew in a child, where another thread was at it. */
+static void start_library(void)
+{
+	int saved_errno = errno;
+
+	if (tetheri_first_generation != 0)
+		return;
+	tetheri_first_generation = choose_generation();
 	tetheri_exit_start();
 	atexit(at_exit);
-	tetheri_summary_start();
 	errno = saved_errno;
 }
 
@@ -175,6 +181,7 @@ static void slot_begin(struct tetheri_slot *slot, tetheri_origin_t made, const c
 struct tetheri_slot *tetheri_slot_open(tetheri_origin_t made, const char *name, bool is_logical)
 {
 	tetheri_table_lock();
+	start_library();
 	struct tetheri_slot *slot = table.free_first != NO_INDEX ? slot_reuse() : slot_new();
 	if (slot) {
 		uint64_t id = next_id(slot);
@@ -218,13 +225,6 @@ void tetheri_owner_become(struct tetheri_slot *slot)
 	tether_open_self_ = tetheri_slot_is_open(slot) ? tether_self_ : TETHER_NOBODY_;
 }
 
-void tetheri_owner_start(void)
-{
-	/* Before pthread_once(): the program's defaults are its own code, which may use the library. */
-	tetheri_options_load();
-	pthread_once(&once, start_library);
-}
-
 struct tetheri_slot *tetheri_owner_make(const void *caller)
 {
 	struct tetheri_thread *thread = &tetheri_thread;
@@ -237,7 +237,7 @@ struct tetheri_slot *tetheri_owner_make(const void *caller)
 		tetheri_report_call(TETHER_OTHER_COPY, "make an owner", caller);
 		return NULL;
 	}
-	tetheri_owner_start();
+	tetheri_options_load();
 	if (thread->slot) /* the program's defaults used the library */
 		return thread->slot;
 	struct tetheri_slot *slot = tetheri_slot_open(tetheri_origin_here(__builtin_frame_address(0), caller), NULL, false);
@@ -256,6 +256,7 @@ struct tetheri_slot *tetheri_owner_make(const void *caller)
 	}
 	thread->own = slot;
 	tetheri_owner_become(slot);
+	tetheri_fork_adopt(slot);
 	TETHERI_PROBE_OWNER_START(tether_self_, atomic_load_explicit(&slot->number, memory_order_relaxed));
 	return slot;
 }
@@ -288,6 +289,27 @@ void tetheri_slot_retire(struct tetheri_slot *slot)
 	tetheri_name_remember(slot);
 	slot_free(slot);
 	tetheri_table_unlock();
+}
+
+void tetheri_owner_lose(struct tetheri_slot *slot)
+{
+	tetheri_name_remember(slot);
+	atomic_store_explicit(&slot->lost, atomic_load_explicit(&slot->id, memory_order_relaxed), memory_order_relaxed);
+	atomic_store_explicit(&slot->tid, 0, memory_order_relaxed);
+	atomic_store_explicit(&slot->inside, 0, memory_order_relaxed);
+	slot->runner = (struct tetheri_runner){.draining = false};
+	slot->outer = NULL;
+	slot->active = NULL;
+	slot->in_use = false;
+	slot_free(slot);
+}
+
+bool tetheri_owner_is_lost(tether_owner_t id)
+{
+	struct tetheri_slot *slot;
+
+	/* Relaxed: it was written when there was one thread. */
+	return tetheri_owner_find(id, &slot) != TETHERI_NOT_OURS && atomic_load_explicit(&slot->lost, memory_order_relaxed) == id;
 }
 
 /* ---- The public calls ------------------------------------------------------------------------ */
@@ -336,6 +358,7 @@ void tetheri_owner_describe(tether_owner_t id, struct tetheri_who *out)
 	case TETHERI_NOT_OURS:
 		break;
 	}
+	out->lost = tetheri_owner_is_lost(id);
 }
 
 uint64_t tether_owner_number(tether_owner_t owner)

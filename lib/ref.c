@@ -110,6 +110,14 @@ static void merge(struct tether_message *message, enum tether_fate fate)
 		drop(ref);
 }
 
+bool tetheri_ref_is_held(const struct tether_message *message)
+{
+	const struct tether_ref *ref = (const struct tether_ref *)((const char *)message - offsetof(struct tether_ref, merge_));
+
+	return message->fn == merge &&
+	       sum_of(__atomic_load_n(&ref->shared_, __ATOMIC_RELAXED), __atomic_load_n(&ref->local_, __ATOMIC_RELAXED)) != GONE;
+}
+
 /* ---- Up -------------------------------------------------------------------------------------- */
 
 /* The owner, at the end of its range? It stays there. */
@@ -264,6 +272,7 @@ void tether_ref_init(struct tether_ref *ref, struct tether *tag)
 	__atomic_store_n(&ref->shared_, has_owner ? 0 : MERGED + ONE, __ATOMIC_RELAXED);
 	ref->tag_ = tag;
 	tether_message_init(&ref->merge_, merge);
+	tetheri_fork_look();
 }
 
 uint64_t tether_ref_count(const struct tether_ref *ref)

@@ -56,9 +56,19 @@ static report_fn read_callback(void **context)
 	return NULL;
 }
 
-void tether_set_report_callback(report_fn fn, void *context)
+void tetheri_report_lock(void)
 {
 	pthread_mutex_lock(&callback.lock);
+}
+
+void tetheri_report_unlock(void)
+{
+	pthread_mutex_unlock(&callback.lock);
+}
+
+void tether_set_report_callback(report_fn fn, void *context)
+{
+	tetheri_report_lock();
 	unsigned version = atomic_load_explicit(&callback.version, memory_order_relaxed);
 	atomic_store_explicit(&callback.version, version + 1, memory_order_relaxed);
 	/* Release: the odd version before either word. */
@@ -66,7 +76,7 @@ void tether_set_report_callback(report_fn fn, void *context)
 	atomic_store_explicit(&callback.context, context, memory_order_release);
 	/* Release: both words before the even version. */
 	atomic_store_explicit(&callback.version, version + 2, memory_order_release);
-	pthread_mutex_unlock(&callback.lock);
+	tetheri_report_unlock();
 }
 
 /* ---- Whether --------------------------------------------------------------------------------- */
@@ -294,6 +304,12 @@ static bool report_alone(const struct tetheri_event *event, enum tether_level le
 	pthread_setcancelstate(cancel_state, NULL);
 	tetheri_thread.reporting = false;
 	return is_told;
+}
+
+void tetheri_report_restart(void)
+{
+	atomic_store_explicit(&tetheri_told.printed, 0, memory_order_relaxed);
+	atomic_store_explicit(&tetheri_told.repeated, 0, memory_order_relaxed);
 }
 
 void tetheri_report(const struct tetheri_event *event)

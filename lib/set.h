@@ -35,6 +35,9 @@ enum tetheri_set_result {
 bool tetheri_set_has(enum tetheri_set_name set, uintptr_t key);
 enum tetheri_set_result tetheri_set_add(enum tetheri_set_name set, uintptr_t key);
 
+/* In a child of fork(): whoever was adding is not there. */
+void tetheri_set_restart(void);
+
 /* ---- Objects ---------------------------------------------------------------------------------- */
 
 /* An object stays where it is, and does not change, once it is in a set. One to look for others by may lie

@@ -43,6 +43,11 @@ enum tetheri_set_result tetheri_set_add(enum tetheri_set_name set, uintptr_t key
 	return TETHERI_SET_FULL;
 }
 
+void tetheri_set_restart(void)
+{
+	/* There is no lock. */
+}
+
 /* ---- Objects ---------------------------------------------------------------------------------- */
 
 /* Half of it is used, so that look-ups stay short. Invariant: there is always an empty place, where a

@@ -134,6 +134,13 @@ enum tetheri_set_result tetheri_set_add(enum tetheri_set_name set, uintptr_t key
 	return TETHERI_SET_BUSY;
 }
 
+/* What its holder left is sound: nothing is ever taken out, a member is one store, a larger map is published by one. */
+void tetheri_set_restart(void)
+{
+	for (unsigned set = 0; set < TETHERI_SETS; set++)
+		ck_spinlock_init(&sets[set].lock);
+}
+
 /* ---- Objects ---------------------------------------------------------------------------------- */
 
 static unsigned long hash_object(const void *object, unsigned long seed)

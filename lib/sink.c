@@ -424,6 +424,16 @@ void tetheri_sink_make_room(struct tetheri_text *text, size_t wanted)
 	text->used = 0;
 }
 
+/* With the turn. A child that is forked meanwhile finds none, rather than half of one. */
+static void pattern_write(const char *pattern)
+{
+	file.pattern[0] = '\0';
+	atomic_signal_fence(memory_order_release);
+	memcpy(file.pattern + 1, pattern + 1, sizeof file.pattern - 1);
+	atomic_signal_fence(memory_order_release);
+	file.pattern[0] = pattern[0];
+}
+
 /* With the turn. */
 static int log_set(const char *pattern)
 {
@@ -439,7 +449,7 @@ static int log_set(const char *pattern)
 	if (!error)
 		error = log_open(absolute);
 	if (!error)
-		memcpy(file.pattern, absolute, sizeof absolute);
+		pattern_write(absolute);
 	return error;
 }
 
@@ -489,4 +499,10 @@ uint64_t tetheri_sink_lost(void)
 uint64_t tetheri_sink_out_of_turn(void)
 {
 	return atomic_load_explicit(&turn.out_of_turn, memory_order_relaxed);
+}
+
+void tetheri_sink_restart(void)
+{
+	atomic_store_explicit(&turn.lost, 0, memory_order_relaxed);
+	atomic_store_explicit(&turn.out_of_turn, 0, memory_order_relaxed);
 }

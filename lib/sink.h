@@ -21,6 +21,7 @@ void tetheri_sink_write_error(const char *bytes, size_t size);                  
 void tetheri_sink_warn(const char *format, ...) __attribute__((format(printf, 1, 2))); /* "tether: ...\n", likewise */
 uint64_t tetheri_sink_lost(void);                                                      /* texts that could not be written whole */
 uint64_t tetheri_sink_out_of_turn(void); /* texts written without the lock, whose holder did not come back */
+void tetheri_sink_restart(void);         /* in a child of fork(): no text was lost yet */
 bool tetheri_sink_has_colors(void);
 /* The log: a path with %p for the process; NULL or "": standard error. 0 or -errno, and a warning: it stays
  * what it was. Not for signal handlers. */

@@ -51,16 +51,65 @@ uint64_t tetheri_stats_pending(const struct tetheri_slot *slot)
 	return sum.pending;
 }
 
+static void clear(struct tetheri_counts *counts)
+{
+	for (_Atomic uint64_t *counter = (_Atomic uint64_t *)counts; counter < (_Atomic uint64_t *)(counts + 1); counter++)
+		atomic_store_explicit(counter, 0, memory_order_relaxed);
+}
+
+void tetheri_stats_clear(struct tetheri_slot *slot)
+{
+	clear(&slot->counts);
+	/* Every wake-up that was begun has ended, see wake.c, or who began it is not in this process. */
+	slot->consumed = slot->self_signals = slot->cleared = 0;
+	atomic_store_explicit(&slot->woken, 0, memory_order_relaxed);
+}
+
 void tetheri_stats_retire(struct tetheri_slot *slot)
 {
 	add_slot(&retired, slot);
 	slot->in_use = false;
-	for (_Atomic uint64_t *counter = (_Atomic uint64_t *)&slot->counts; counter < (_Atomic uint64_t *)(&slot->counts + 1);
-	     counter++)
-		atomic_store_explicit(counter, 0, memory_order_relaxed);
-	/* Every wake-up that was begun has ended, see wake.c. */
-	slot->consumed = slot->self_signals = slot->cleared = 0;
-	atomic_store_explicit(&slot->woken, 0, memory_order_relaxed);
+	tetheri_stats_clear(slot);
+}
+
+static uint64_t length(const struct tetheri_list *list)
+{
+	uint64_t n = 0;
+
+	for (const struct tether *node = list->first; node; node = tetheri_next(node))
+		n++;
+	return n;
+}
+
+void tetheri_stats_restart(const struct tetheri_list *of_nobody)
+{
+	uint64_t pending = length(of_nobody) + length(&tetheri_thread.runner.later);
+
+	retired = (struct tether_counters){.bound = 0};
+	clear(&tetheri_nobody);
+	atomic_store_explicit(&tetheri_nobody.received, pending, memory_order_relaxed);
+	atomic_store_explicit(&tetheri_nobody.sent, pending, memory_order_relaxed);
+}
+
+uint64_t tetheri_stats_unhandled(const struct tetheri_slot *slot)
+{
+	const struct tetheri_counts *counts = &slot->counts;
+
+	return get(&counts->received) - get(&counts->forwarded) - get(&counts->run_home) - get(&counts->orphaned);
+}
+
+void tetheri_stats_begin(struct tetheri_slot *slot, uint64_t unhandled)
+{
+	atomic_store_explicit(&slot->counts.received, unhandled, memory_order_relaxed);
+	atomic_store_explicit(&slot->counts.sent, unhandled + tetheri_inbox_depth(slot), memory_order_relaxed);
+}
+
+void tetheri_stats_take_over(struct tetheri_slot *slot)
+{
+	uint64_t taken = length(&slot->taken);
+
+	tetheri_count_add(&slot->counts, received, taken);
+	atomic_fetch_sub_explicit(&tetheri_nobody.received, taken, memory_order_relaxed);
 }
 
 static void add_all(struct tether_counters *sum)

@@ -110,6 +110,9 @@ static void tell_slot(struct tether_report *out, const struct tetheri_slot *slot
 	uint64_t now = tetheri_now_coarse(), ago_ns;
 	uintptr_t doing = atomic_load_explicit(&slot->doing, memory_order_relaxed) & ~TETHERI_NOW;
 
+	facts->made = origin_stack(atomic_load_explicit(&slot->made, memory_order_relaxed), &ago_ns, scratch);
+	if (out->owner_is_lost)
+		return; /* what it was at, it is at in another process */
 	facts->doing = (struct tetheri_text){.bytes = tetheri_scratch_take(scratch, DOING_BYTES), .size = DOING_BYTES};
 	if (doing == (uintptr_t)&tetheri_message_type)
 		facts->doing_fn = (uintptr_t)atomic_load_explicit(&slot->doing_fn, memory_order_relaxed);
@@ -121,7 +124,6 @@ static void tell_slot(struct tether_report *out, const struct tetheri_slot *slot
 		tetheri_story_doing(slot, &facts->doing);
 		out->owner_doing = facts->doing.bytes;
 	}
-	facts->made = origin_stack(atomic_load_explicit(&slot->made, memory_order_relaxed), &ago_ns, scratch);
 }
 
 static void tell_other(struct tether_report *out, struct tetheri_scratch *scratch)
@@ -158,6 +160,7 @@ static void tell_owners(struct tether_report *out, struct tetheri_scratch *scrat
 	out->owner_number = owner.number;
 	out->owner_name = owner.number ? copy_name(owner.name, scratch) : NULL;
 	out->owner_is_alive = owner.alive;
+	out->owner_is_lost = owner.lost;
 	out->caller_number = caller.number;
 	out->caller_name = caller.number ? copy_name(caller.name, scratch) : NULL;
 	if (owner.slot)

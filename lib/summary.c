@@ -1,6 +1,5 @@
 /* summary.c - the last word at exit: what was reported, what was lost, what was never dropped.
  * SPDX-License-Identifier: MIT */
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -15,28 +14,6 @@
 static uint64_t get(const _Atomic uint64_t *counter)
 {
 	return atomic_load_explicit(counter, memory_order_relaxed);
-}
-
-/* What a parent had reported when it forked is not its child's. */
-static struct {
-	uint64_t printed, repeated, suppressed;
-} inherited; /* the child's only thread writes it */
-
-static uint64_t told(const _Atomic uint64_t *counter, uint64_t before)
-{
-	return get(counter) - before;
-}
-
-static void begin_child(void)
-{
-	inherited.printed = get(&tetheri_told.printed);
-	inherited.repeated = get(&tetheri_told.repeated);
-	inherited.suppressed = tetheri_suppress_total();
-}
-
-void tetheri_summary_start(void)
-{
-	(void)pthread_atfork(NULL, NULL, begin_child); /* without memory a child counts its parent's too */
 }
 
 static void put_pending(struct tetheri_text *text)
@@ -70,9 +47,8 @@ static void put_never_ended(struct tetheri_text *text)
 static void put_summary(struct tetheri_text *text, const struct tether_counters *total)
 {
 	tetheri_put(text, "==%d== tether: at exit: %llu reports, %llu repeats, %llu suppressed, %llu leaked, %llu pending\n",
-	            (int)getpid(), (unsigned long long)told(&tetheri_told.printed, inherited.printed),
-	            (unsigned long long)told(&tetheri_told.repeated, inherited.repeated),
-	            (unsigned long long)(tetheri_suppress_total() - inherited.suppressed), (unsigned long long)total->leaked,
+	            (int)getpid(), (unsigned long long)get(&tetheri_told.printed), (unsigned long long)get(&tetheri_told.repeated),
+	            (unsigned long long)tetheri_suppress_total(), (unsigned long long)total->leaked,
 	            (unsigned long long)total->pending);
 	put_pending(text);
 	put_never_ended(text);
@@ -93,8 +69,7 @@ void tetheri_summary_at_exit(void)
 	struct tetheri_scratch *scratch;
 
 	(void)tether_stats(0, &total);
-	bool has_told = told(&tetheri_told.printed, inherited.printed) || told(&tetheri_told.repeated, inherited.repeated) ||
-	                tetheri_suppress_total() > inherited.suppressed;
+	bool has_told = get(&tetheri_told.printed) || get(&tetheri_told.repeated) || tetheri_suppress_total();
 	if (!has_told && total.pending == 0 && total.leaked == 0)
 		return;
 	if (!tetheri_option(exit_summary) || tetheri_option(level) == TETHER_COUNT || !(scratch = tetheri_scratch_get()))
@@ -119,7 +94,7 @@ static void flush_stream(FILE *stream)
 /* After the handlers of atexit(), as nothing but _exit() can change the status there. */
 __attribute__((destructor)) static void set_exit_status(void)
 {
-	if (tetheri_option(exit_code) == 0 || told(&tetheri_told.printed, inherited.printed) == 0)
+	if (tetheri_option(exit_code) == 0 || get(&tetheri_told.printed) == 0)
 		return;
 	flush_stream(stdout);
 	flush_stream(stderr);

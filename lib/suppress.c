@@ -459,3 +459,15 @@ void tetheri_suppress_put(struct tetheri_text *text)
 		put_line(text, &set->lines[i]);
 	set_leave();
 }
+
+/* A reader that the fork left behind would keep every later set mapped, and soon there would be no place for one. */
+void tetheri_suppress_restart(void)
+{
+	uint64_t place = atomic_load_explicit(&in_use, memory_order_relaxed) & PLACE_MASK;
+	struct set *set = atomic_load_explicit(&places[place], memory_order_relaxed);
+
+	atomic_store_explicit(&in_use, place, memory_order_relaxed);
+	atomic_store_explicit(&total, 0, memory_order_relaxed);
+	for (unsigned i = 0; set && i < set->count; i++)
+		atomic_store_explicit(&set->lines[i].used, 0, memory_order_relaxed);
+}

@@ -24,6 +24,7 @@ int tetheri_suppress_find(const struct tether_report *report);
 void tetheri_suppress_count(int number);              /* it was used once more */
 bool tetheri_suppress_again(int number);              /* the same, of one that was found before; false: it is in use no more */
 void tetheri_suppress_put(struct tetheri_text *text); /* those that were used, a line each; nothing if none was */
+void tetheri_suppress_restart(void);                  /* in a child of fork(): nothing was counted, and nobody reads */
 uint64_t tetheri_suppress_total(void);
 
 #pragma GCC visibility pop

@@ -100,6 +100,8 @@ void tetheri_type_remember(const struct tether_type *type)
 
 	if (result == TETHERI_SET_ADDED)
 		(void)list(type);
+	if (type->rules & (TETHER_DIES_IN_CHILDREN | TETHER_GROUP))
+		tetheri_fork_look();
 	if (result == TETHERI_SET_FULL)
 		atomic_store_explicit(&is_full, true, memory_order_relaxed);
 }

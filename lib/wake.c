@@ -117,14 +117,43 @@ void tetheri_wake_await(struct tetheri_slot *slot)
 	errno = saved_errno;
 }
 
-/* The owner ends; its inbox is closed. */
-void tetheri_wake_end(struct tetheri_slot *slot)
+void tetheri_wake_forget(struct tetheri_slot *slot)
 {
 	int fds[2] = {slot->read_fd, slot->write_fd};
 
-	tetheri_wake_await(slot);
 	slot->wake = NULL;
 	slot->wake_context = NULL;
 	slot->read_fd = slot->write_fd = -1;
 	tetheri_fd_close(fds);
+}
+
+/* The owner ends; its inbox is closed. */
+void tetheri_wake_end(struct tetheri_slot *slot)
+{
+	tetheri_wake_await(slot);
+	tetheri_wake_forget(slot);
+}
+
+/* What the parent's descriptor holds is the parent's, and each would read what was meant for the other. Of the senders that
+ * were about to wake none is here; the books were cleared, and whatever is undone is signalled. A wake of the program's own
+ * is not called: it may want locks that only the program can mend, after us. */
+int tetheri_wake_renew(struct tetheri_slot *slot)
+{
+	bool was_consumed = tetheri_inbox_renew(slot);
+	int fds[2] = {slot->read_fd, slot->write_fd};
+
+	if (slot->read_fd < 0)
+		return 0;
+	int error = tetheri_fd_renew(fds);
+	slot->read_fd = fds[0];
+	slot->write_fd = fds[1];
+	if (error) {
+		tetheri_inbox_disarm(slot);
+		return error;
+	}
+	if (was_consumed)
+		signal_self(slot);
+	if (!slot->runner.draining)
+		tetheri_wake_settle(slot); /* else the drain that we are inside of will */
+	return 0;
 }

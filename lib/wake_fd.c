@@ -65,3 +65,52 @@ void tetheri_fd_close(int fds[2])
 		syscall(SYS_close, fds[1]);
 	errno = saved_errno;
 }
+
+/* 0 or -errno. */
+static int put_at(int fresh, int fd)
+{
+	return fresh != fd && syscall(SYS_dup3, fresh, fd, O_CLOEXEC) < 0 ? -errno : 0;
+}
+
+/* Where one is an eventfd and the other a pipe, they have not as many ends. */
+static int put_both_at(const int fresh[2], int fds[2])
+{
+	bool was_pipe = fds[0] != fds[1], is_pipe = fresh[0] != fresh[1];
+	int error = is_pipe && fresh[1] == fds[0] ? -EMFILE : put_at(fresh[0], fds[0]);
+
+	if (!error && was_pipe)
+		error = put_at(fresh[1], fds[1]);
+	else if (!error)
+		fds[1] = is_pipe ? fresh[1] : fds[0];
+	return error;
+}
+
+static void close_unless_in(int fd, const int fds[2])
+{
+	if (fd >= 0 && fd != fds[0] && fd != fds[1])
+		syscall(SYS_close, fd);
+}
+
+/* For a thread that is alone in its process: nobody else takes a number that is free for a moment. */
+int tetheri_fd_renew(int fds[2])
+{
+	int saved_errno = errno;
+	int old[2] = {fds[0], fds[1]}, fresh[2];
+	int error = tetheri_fd_open(fresh);
+
+	if (error) {
+		tetheri_fd_close(old); /* that may be what makes room */
+		error = tetheri_fd_open(fresh);
+	}
+	if (!error)
+		error = put_both_at(fresh, fds);
+	if (error) {
+		tetheri_fd_close(old);
+		fds[0] = fds[1] = -1;
+	}
+	close_unless_in(fresh[0], fds);
+	if (fresh[1] != fresh[0])
+		close_unless_in(fresh[1], fds);
+	errno = saved_errno;
+	return error;
+}

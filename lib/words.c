@@ -149,7 +149,10 @@ static void put_belongs(struct tetheri_text *text, const struct tether_report *r
 	if (report->owner == 0)
 		tetheri_put(text, " %s to nobody", belongs);
 	else if (report->owner_number)
-		tetheri_put(text, " %s to '%s'", belongs, report->owner_name);
+		tetheri_put(text, " %s to '%s'%s", belongs, report->owner_name,
+		            report->owner_is_lost ? ", which did not survive the fork" : "");
+	else if (report->owner_is_lost)
+		tetheri_put(text, " %s to an owner that did not survive the fork", belongs);
 	else if (report->kind == TETHER_OTHER_COPY || report->kind == TETHER_OVERWRITTEN)
 		tetheri_put(text, " belongs to 0x%llx, a number that was not given out here", (unsigned long long)report->owner);
 	else
@@ -212,6 +215,9 @@ static void put_advice(struct tetheri_text *text, const struct tether_report *re
 		tetheri_put(text, "match each TETHER_ENTER() with one TETHER_LEAVE() by the same owner");
 	else if (report->kind == TETHER_STALLED && report->owner_is_logical && !report->owner_inside)
 		tetheri_put(text, "nobody is inside: let a thread enter it and call tether_drain()");
+	else if (report->owner_is_lost && (report->kind == TETHER_WRONG_THREAD || report->kind == TETHER_LEAKED))
+		tetheri_put(text,
+		            "of all threads only the one that forks lives on in the child: make the object there, or after the fork");
 	else if (report->kind == TETHER_STALLED && report->owner_drained_ns == UINT64_MAX)
 		tetheri_put(text, "it has never drained: have its loop watch tether_fd() and call tether_drain()");
 	else

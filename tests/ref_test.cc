@@ -503,6 +503,7 @@ TEST_F(Ref, PutWhileTheOwnerEndsIsAddedUpByWhoPuts)
 		EXPECT_EQ(note.fate, TETHER_UNDELIVERED);
 		EXPECT_EQ(counted.ends, 1);
 	});
+	EXPECT_EQ(reports.take_kinds(), Kinds{TETHER_RESTLESS}) << "a note that posts itself until the inbox is closed";
 }
 
 TEST_F(Ref, OwnerThatHasEndedCountsWithTheOthers)

@@ -1,7 +1,9 @@
 /* drop.h - release an object from any thread; its destructor runs on its owner.
  * SPDX-License-Identifier: MIT
  *
- * Fork: what was pending for owners that did not survive is not destroyed in the child. Signal
+ * Fork: what was pending for owners that did not survive is forgotten in the child: no destructor runs (but see
+ * TETHER_DIES_IN_CHILDREN), no message is called, and such a message has to be initialised before it is posted again. What another
+ * thread was just sending, taking or running at that moment is lost there, too. Signal
  * handlers: tether_drop_later, tether_post and tether_try_post, where the thread has an owner; not tether_drop, which
  * may run a destructor. Thread exit: the thread's inbox is drained, then closed; later drops for it
  * take the orphan path. dlclose: see tag.h. Asynchronous cancellation (PTHREAD_CANCEL_ASYNCHRONOUS) is

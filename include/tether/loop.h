@@ -13,7 +13,9 @@
  *     }
  *
  * All functions here are for the owner's own thread, and concern its current owner: of a logical one, for the thread
- * that is inside. None is for signal handlers. Fork: see owner.h.
+ * that is inside. None is for signal handlers. Fork: the child's descriptor has the same number and is another one,
+ * readable if something is pending; an epoll set that was inherited still watches the parent's, so make a new one. A wake
+ * of your own is not called by the fork: make your loop anew, then call tether_drain(0) once.
  * Thread exit: the descriptor is closed after the last wake-up has ended, never before. */
 #ifndef TETHER_LOOP_H
 #define TETHER_LOOP_H

@@ -15,8 +15,8 @@
  * TETHER_UNSENDABLE refuses all of this. What is refused is reported, and stays as it was. A drop may come
  * at any moment, from any thread: whoever has the object then finishes it.
  *
- * Fork: the moves of the thread that forked hold in the child; what was on its way to an owner that
- * did not survive is nobody's there. Signal handlers: none of these. Thread exit: an owner that ends
+ * Fork: what the thread that forks had sent to an owner that did not survive comes back to it in the child, and
+ * what it had lent is its own again, without a report; what is on its way to it arrives. Signal handlers: none of these. Thread exit: an owner that ends
  * no longer receives, its loans go home. dlclose: see tag.h. */
 #ifndef TETHER_MOVE_H
 #define TETHER_MOVE_H

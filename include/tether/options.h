@@ -6,7 +6,7 @@
  * Later ones win: the library's defaults, tether_default_options(), the environment variable (not in
  * a program with raised privileges), tether_set_option(). docs/options.md and the option help=1 list them.
  *
- * Fork: the child inherits them; a log whose name contains %p starts anew. Signal handlers: none of
+ * Fork: the child inherits them; a log whose name contains %p starts anew, and max_reports counts anew. Signal handlers: none of
  * these functions. */
 #ifndef TETHER_OPTIONS_H
 #define TETHER_OPTIONS_H

@@ -13,8 +13,13 @@
  *     ... run the fiber, until it switches back ...
  *     tether_owner_leave(before);
  *
- * Fork: the thread that forked keeps its number, and is inside of what it was inside of. Signal handlers: tether_self()
- * only, and only where the thread already has an owner. Thread exit: the owner ends in the last round of pthread key
+ * Fork: the thread that forks keeps its number, its objects and its inbox in the child, and is inside of what it was
+ * inside of; logical owners that nobody is inside live on as well. All other owners are gone there, and reports say
+ * that they did not survive. Locks are held over the fork, so a child waits for nobody whom it does not have. Handlers of
+ * pthread_atfork that were registered after the library was loaded may use it; in older ones only checks work. In a
+ * signal handler fork only where it interrupted nothing of the library's but a check; vfork, posix_spawn and _Fork are
+ * for exec alone. Signal handlers: tether_self() only, and only where the thread already has an owner. Thread exit: the
+ * owner ends in the last round of pthread key
  * destructors; what a later destructor calls still behaves, as each function says. (An owner that is
  * made by a key destructor ends at the next chance; one made in the last round, after that, has none, and
  * what is sent to it waits for ever: do not make first use of the library there.) dlclose: the library

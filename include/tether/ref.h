@@ -14,8 +14,8 @@
  * it drains, the object is held. Once its owner has gone, or has put all that it counted, all count alike.
  *
  * Fork: the forking thread counts as before. An owner that did not survive has gone, and whoever puts adds up
- * in its place; but what was on its way to it is forgotten, and an object that waited for it to add up stays in
- * the child. What threads that did not survive held is never put there. Signal handlers: tether_ref_count;
+ * in its place; where it had been asked to, the thread that forked does, when it drains. What threads that did not
+ * survive held is never put there. Signal handlers: tether_ref_count;
  * tether_ref_get and tether_ref_try_get where the thread is not inside the owner that called tether_ref_init,
  * which they could interrupt between a load and a store; never tether_ref_put, which may run a destructor.
  * Thread exit: what the owner counted stays counted, and others add it up. dlclose: see tag.h. */

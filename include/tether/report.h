@@ -1,7 +1,8 @@
 /* report.h - what violations print, who hears of them, and the counters.
  * SPDX-License-Identifier: MIT
  *
- * Fork: the child inherits callback and options. Signal handlers: tether_describe and tether_dump; none of
+ * Fork: the child inherits callback, options and what was told once; its counters begin at zero, but for what is
+ * pending. Where it has no descriptor left, TETHER_NO_WAKE is reported inside of fork(). Signal handlers: tether_describe and tether_dump; none of
  * the others (a check that fails in a handler is reported all the same; in one line where its stack has less
  * than 13 KiB to spare). Thread exit: a report made while a thread exits still names its owner. dlclose: a
  * callback must be taken back before its module goes. */

@@ -9,7 +9,8 @@
  *     TETHER_CHECK(&c->tether);                 // first line of each function that takes one
  *     tether_drop(&c->tether);                  // from any thread; destroyed on its owner
  *
- * Fork: the forking thread's objects stay its own in the child. Signal handlers: TETHER_CHECK,
+ * Fork: the forking thread's objects stay its own in the child. Those of other threads have lost their owner there:
+ * using them is reported, dropping them is what their type says of orphans. Signal handlers: TETHER_CHECK,
  * TETHER_ENSURE and tether_is_mine, where the thread has an owner. Thread exit: objects left behind
  * are orphans when somebody drops them; their type's policy decides. dlclose: a type must outlive its
  * objects, so do not unload a module whose types are still in use. */
