@@ -358,44 +358,57 @@ static bool may_end(enum tetheri_state state)
 	return state == TETHERI_UNBOUND || state == TETHERI_BOUND || state == TETHERI_SHARED || state == TETHERI_FOLLOWS;
 }
 
-void tether_fini(struct tether *tag)
+/* True: it may not be ended; reported. */
+static bool refuses_end(const struct tether *tag, uint64_t word, tether_owner_t owner, const void *caller)
+{
+	enum tetheri_state state = tetheri_word_state(word);
+	bool is_borrowers = state == TETHERI_LENT && owner == tether_self_;
+
+	if (!tetheri_word_is_tag(tag, word) || !may_end(state) || tetheri_tag_is_strange(tag, word) ||
+	    (state == TETHERI_FOLLOWS && !tetheri_group_follows(tag, word)))
+		tetheri_report_tag(is_borrowers ? TETHER_BAD_MOVE : tetheri_tag_verdict(tag, owner, word), "fini", tag, caller);
+	else if (tetheri_group_has_children(tag, word))
+		tetheri_report_tag(TETHER_HAS_CHILDREN, "fini", tag, caller);
+	else
+		return false;
+	return true;
+}
+
+/* Returns the word that it had; 0: refused. That it is another's is told after we have won: else a drop that wins is
+ * told of as well. */
+static uint64_t mark_dead(struct tether *tag, const void *caller)
 {
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
+	struct tetheri_event event;
+	bool is_others;
 
+	do {
+		tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
+
+		if (refuses_end(tag, word, owner, caller))
+			return 0;
+		if (tetheri_word_state(word) == TETHERI_UNBOUND)
+			tetheri_type_remember(tetheri_word_type(word));
+		is_others = tetheri_word_state(word) != TETHERI_UNBOUND && !tether_is_mine(tag);
+		if (is_others)
+			tetheri_event_fill(&event, tetheri_tag_verdict(tag, owner, word), "fini", tag, caller);
+	} while (!__atomic_compare_exchange_n(&tag->state_, &word, tetheri_word_with(word, TETHERI_DEAD), false, __ATOMIC_ACQ_REL,
+	                                      __ATOMIC_ACQUIRE));
+	if (is_others)
+		tetheri_report(&event);
+	return word;
+}
+
+void tether_fini(struct tether *tag)
+{
 	if (tetheri_runner()->destroying == tag) {
 		/* The last act of its destructor. It is dead already; whoever gets the memory now is not us. */
 		tetheri_runner()->destroying = NULL;
 		return;
 	}
-	for (;;) {
-		tether_owner_t owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
-		enum tetheri_state state = tetheri_word_state(word);
-
-		if (!tetheri_word_is_tag(tag, word) || !may_end(state) || tetheri_tag_is_strange(tag, word) ||
-		    (state == TETHERI_FOLLOWS && !tetheri_group_follows(tag, word))) {
-			bool is_borrowers = state == TETHERI_LENT && owner == tether_self_;
-			tetheri_report_tag(is_borrowers ? TETHER_BAD_MOVE : tetheri_tag_verdict(tag, owner, word), "fini", tag,
-			                   TETHERI_CALLER);
-			return;
-		}
-		if (tetheri_group_has_children(tag, word)) {
-			tetheri_report_tag(TETHER_HAS_CHILDREN, "fini", tag, TETHERI_CALLER);
-			return;
-		}
-		if (state == TETHERI_UNBOUND)
-			tetheri_type_remember(tetheri_word_type(word));
-		/* Told after we have won: else a drop that wins is told of as well. */
-		struct tetheri_event event;
-		bool is_others = state != TETHERI_UNBOUND && !tether_is_mine(tag);
-		if (is_others)
-			tetheri_event_fill(&event, tetheri_tag_verdict(tag, owner, word), "fini", tag, TETHERI_CALLER);
-		if (__atomic_compare_exchange_n(&tag->state_, &word, tetheri_word_with(word, TETHERI_DEAD), false, __ATOMIC_ACQ_REL,
-		                                __ATOMIC_ACQUIRE)) {
-			if (is_others)
-				tetheri_report(&event);
-			break;
-		}
-	}
+	uint64_t word = mark_dead(tag, TETHERI_CALLER);
+	if (!word)
+		return;
 	if (tetheri_use_is_kept(tetheri_word_state(word)))
 		tetheri_use_end(tag, "fini", TETHERI_CALLER);
 	tetheri_note(tag, TETHER_EVENT_ENDED, TETHERI_CALLER);

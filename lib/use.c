@@ -50,10 +50,14 @@ static tether_owner_t user_of(uint64_t use)
 
 tether_owner_t tetheri_use_of(const struct tether *tag)
 {
-	/* Acquire: pairs with the release of the transition: the `hint_` read next is no older. */
-	enum tetheri_state state = tetheri_word_state(__atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE));
+	/* Acquire: pairs with the release of the transition: the `hint_` read next is no older. Acquire, there: it is no
+	 * younger than the state that is read again, or it may be whose it was, of what has just ended. */
+	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
+	uint64_t use = __atomic_load_n(&tag->hint_, __ATOMIC_ACQUIRE);
 
-	return tetheri_use_is_kept(state) ? user_of(__atomic_load_n(&tag->hint_, __ATOMIC_RELAXED)) : 0;
+	if (!tetheri_use_is_kept(tetheri_word_state(word)) || __atomic_load_n(&tag->state_, __ATOMIC_RELAXED) != word)
+		return 0;
+	return user_of(use);
 }
 
 static TETHER_COLD_ void tell(struct tetheri_event *event, uint64_t word, tetheri_origin_t origin)

@@ -18,8 +18,8 @@ struct Derived : Base {
 	int more = 2;
 };
 
-const tether_type derived_type =
-	TETHER_TYPE_AT("Derived", sizeof(Derived), 0, nullptr, nullptr, nullptr, nullptr, TETHER_LEAK, TETHER_LEVEL_DEFAULT, TETHER_NO_RULES);
+const tether_type derived_type = TETHER_TYPE_AT("Derived", sizeof(Derived), 0, nullptr, nullptr, nullptr, nullptr, TETHER_LEAK,
+                                                TETHER_LEVEL_DEFAULT, TETHER_NO_RULES);
 
 __attribute__((noinline)) void stop_here(const Derived &object)
 {
