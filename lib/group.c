@@ -40,33 +40,6 @@ static bool is_group(uint64_t word)
 	return tetheri_word_type(word)->rules & TETHER_GROUP;
 }
 
-struct tether *tetheri_group_parent(const struct tether *child)
-{
-	/* Relaxed: it came with the state that says that it follows. */
-	return (struct tether *)(uintptr_t)__atomic_load_n(&child->hint_, __ATOMIC_RELAXED);
-}
-
-static uint64_t owner_word_for(const struct tether *parent)
-{
-	return (uintptr_t)parent | TETHERI_DROPPED_BIT;
-}
-
-bool tetheri_group_follows(const struct tether *tag, uint64_t word)
-{
-	return tetheri_word_state(word) == TETHERI_FOLLOWS && tetheri_word_is_tag(tag, word) &&
-	       __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED) == owner_word_for(tetheri_group_parent(tag));
-}
-
-struct tether *tetheri_group_root(const struct tether *child)
-{
-	struct tether *tag = tetheri_group_parent(child);
-
-	/* Acquire: pairs with the release of its bind. */
-	while (tetheri_state_follows(tetheri_word_state(__atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE))))
-		tag = tetheri_group_parent(tag);
-	return tag;
-}
-
 /* ---- Following ------------------------------------------------------------------------------- */
 
 void tether_bind_group(struct tether_group *group, const struct tether_type *type)
@@ -110,7 +83,7 @@ int tether_bind_to(struct tether *child, const struct tether_type *type, struct 
 	}
 	__atomic_store_n(&parent->children_, __atomic_load_n(&parent->children_, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
 	tetheri_note(child, TETHER_EVENT_BOUND, TETHERI_CALLER);
-	tetheri_tag_start(child, type, TETHERI_FOLLOWS, owner_word_for(&parent->tag), (uintptr_t)&parent->tag,
+	tetheri_tag_start(child, type, TETHERI_FOLLOWS, tetheri_group_owner_word(&parent->tag), (uintptr_t)&parent->tag,
 	                  tetheri_origin_now(__builtin_frame_address(0), TETHERI_CALLER));
 	tetheri_count_add(tetheri_counts(), bound, 1);
 	return 0;

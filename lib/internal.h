@@ -472,10 +472,37 @@ void tetheri_loans_lost(struct tetheri_slot *slot, struct tetheri_list *dropped)
 bool tetheri_ref_is_held(const struct tether_message *message); /* a merge, after which references are left */
 
 /* group.c; `word`: the tag's state. */
-struct tether *tetheri_group_parent(const struct tether *child);
-struct tether *tetheri_group_root(const struct tether *child);       /* who decides whose it is */
-bool tetheri_group_follows(const struct tether *tag, uint64_t word); /* and is whole; any tag, sound or not */
-tether_owner_t tetheri_group_route(struct tether *child);            /* who shall run it; or it waits, and is not ours any more */
+/* What a living child's `owner_` says. */
+static inline uint64_t tetheri_group_owner_word(const struct tether *parent)
+{
+	return (uintptr_t)parent | TETHERI_DROPPED_BIT;
+}
+
+static inline struct tether *tetheri_group_parent(const struct tether *child)
+{
+	/* Relaxed: it came with the state that says that it follows. */
+	return (struct tether *)(uintptr_t)__atomic_load_n(&child->hint_, __ATOMIC_RELAXED);
+}
+
+/* Does it follow another, and is it whole? Any tag, sound or not. */
+static inline bool tetheri_group_follows(const struct tether *tag, uint64_t word)
+{
+	return tetheri_word_state(word) == TETHERI_FOLLOWS && tetheri_word_is_tag(tag, word) &&
+	       __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED) == tetheri_group_owner_word(tetheri_group_parent(tag));
+}
+
+/* Who decides whose it is: the first ancestor that does not follow itself. */
+static inline struct tether *tetheri_group_root(const struct tether *child)
+{
+	struct tether *tag = tetheri_group_parent(child);
+
+	/* Acquire: pairs with the release of its bind. */
+	while (tetheri_state_follows(tetheri_word_state(__atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE))))
+		tag = tetheri_group_parent(tag);
+	return tag;
+}
+
+tether_owner_t tetheri_group_route(struct tether *child); /* who shall run it; or it waits, and is not ours any more */
 #define TETHERI_WAITS UINT64_MAX
 void tetheri_group_depart(struct tether *tag, uint64_t word); /* before it is in transit */
 void tetheri_group_arrive(struct tether *tag);                /* after that */

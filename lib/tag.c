@@ -37,10 +37,8 @@ bool tetheri_tag_is_strange(const struct tether *tag, uint64_t word)
 	struct tetheri_slot *slot;
 
 	/* No owner, or one to be: it was just left to nobody, or sent off, and may be bound again by now. */
-	bool is_moving = owner == 0 || (owner & TETHERI_DROPPED_BIT);
-
-	if (tetheri_word_state(word) != TETHERI_BOUND || owner == tether_self_ || is_moving ||
-	    tetheri_owner_find(owner, &slot) != TETHERI_NOT_OURS)
+	if (tetheri_word_state(word) != TETHERI_BOUND || owner == tether_self_ || owner == 0 ||
+	    tetheri_owner_find(owner & ~TETHERI_DROPPED_BIT, &slot) != TETHERI_NOT_OURS)
 		return false;
 	return __atomic_load_n(&tag->state_, __ATOMIC_RELAXED) == word;
 }
