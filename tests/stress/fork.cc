@@ -69,8 +69,6 @@ public:
 		if (ball)
 			tether_drop(&ball->tag);
 	}
-	const struct tether *any() const { return &balls_[0].tag; }
-
 	static inline std::atomic<bool> is_over{false};
 
 private:
@@ -101,12 +99,14 @@ public:
 
 	Court mains; /* served by the main thread, dropped by the others */
 	std::atomic<tether_owner_t> someone{0};
-	const struct tether *not_mine() const { return left_.any(); }
+	const struct tether *not_mine() const { return &kept_.tag; } /* all the time, and in one state */
 
 private:
 	void play(Court &own, Court &others, const tether_type *type)
 	{
 		MUST(tether_fd() >= 0);
+		if (&own == &left_)
+			tether_bind(&kept_.tag, type);
 		someone = tether_self();
 		own.serve(type);
 		playing_++;
@@ -120,9 +120,12 @@ private:
 		}
 		playing_--;
 		wait_until([this] { return playing_ == 0; }); /* then nobody sends to who has ended */
+		if (&own == &left_)
+			tether_fini(&kept_.tag);
 	}
 
 	Court left_, right_;
+	Ball kept_;
 	std::atomic<int> playing_{0};
 	std::vector<std::thread> threads_;
 };

@@ -32,6 +32,18 @@ using stress::spin;
 namespace
 {
 
+/* ThreadSanitizer keeps signals back, and calls the handlers itself, one after another. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HANDLERS_WAIT
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__) || defined(HANDLERS_WAIT)
+constexpr bool handlers_nest = false;
+#else
+constexpr bool handlers_nest = true;
+#endif
+
 constexpr unsigned workers = 3;
 constexpr unsigned things_per_worker = 64;
 
@@ -353,7 +365,7 @@ class SignalRound : public Signal, public testing::WithParamInterface<unsigned>
 protected:
 	static void TearDownTestSuite()
 	{
-		MUST(books.nested > 0);
+		MUST(books.nested > 0 || !handlers_nest);
 		Signal::TearDownTestSuite();
 	}
 };
