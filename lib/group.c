@@ -46,7 +46,7 @@ void tether_bind_group(struct tether_group *group, const struct tether_type *typ
 {
 	__atomic_store_n(&group->children_, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&group->waiting_, CLOSED, __ATOMIC_RELAXED);
-	tetheri_bind(&group->tag, type, __builtin_frame_address(0), TETHERI_CALLER);
+	tetheri_bind(&group->tag, type, TETHERI_CALLER);
 }
 
 /* May objects of this type follow it? */

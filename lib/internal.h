@@ -312,7 +312,7 @@ tetheri_origin_t tetheri_tag_origin(const struct tether *tag);              /* w
 tetheri_origin_t tetheri_origin_now(const void *frame, const void *caller); /* for a tag, as the options say */
 bool tetheri_type_check(struct tether *tag, const struct tether_type *type, const char *operation,
                         const void *address); /* false: not a type, reported, and the tag zeroed */
-void tetheri_bind(struct tether *tag, const struct tether_type *type, const void *frame, const void *caller);
+void tetheri_bind(struct tether *tag, const struct tether_type *type, const void *caller);
 bool tetheri_tag_is_strange(const struct tether *tag, uint64_t word);
 tether_owner_t tetheri_tag_home(const struct tether *tag);  /* whose it is, or was; for reports */
 tether_owner_t tetheri_tag_other(const struct tether *tag); /* who has it, or shall have it, instead; 0: nobody */

@@ -252,8 +252,7 @@ bool tetheri_type_check(struct tether *tag, const struct tether_type *type, cons
 }
 
 /* Everything but the common case: the thread's or the type's first object; stacks or history are kept. */
-static __attribute__((noinline)) void bind_any(struct tether *tag, const struct tether_type *type, const void *frame,
-                                               const void *caller)
+static __attribute__((noinline)) void bind_any(struct tether *tag, const struct tether_type *type, const void *caller)
 {
 	enum tetheri_state state = TETHERI_BOUND;
 
@@ -262,19 +261,19 @@ static __attribute__((noinline)) void bind_any(struct tether *tag, const struct 
 	if (!tetheri_thread.slot && !tetheri_owner_make(caller) && !tetheri_thread.ended)
 		state = TETHERI_UNBOUND;
 	tetheri_note(tag, state == TETHERI_BOUND ? TETHER_EVENT_BOUND : TETHER_EVENT_PREPARED, caller);
-	tetheri_tag_start(tag, type, state, state == TETHERI_BOUND ? tether_self_ : 0, 0, tetheri_origin_now(frame, caller));
+	tetheri_tag_start(tag, type, state, state == TETHERI_BOUND ? tether_self_ : 0, 0,
+	                  tetheri_origin_now(__builtin_frame_address(0), caller));
 	if (state == TETHERI_BOUND)
 		tetheri_count_add(tetheri_counts(), bound, 1);
 }
 
-static inline __attribute__((always_inline)) void bind(struct tether *tag, const struct tether_type *type, const void *frame,
-                                                       const void *caller)
+static inline __attribute__((always_inline)) void bind(struct tether *tag, const struct tether_type *type, const void *caller)
 {
 	struct tetheri_slot *slot = tetheri_thread.slot;
 
 	if (tetheri_unlikely(!slot || !tetheri_type_is_cached(type)) ||
 	    tetheri_traces(TETHERI_TRACE_STACKS | TETHERI_TRACE_HISTORY)) {
-		bind_any(tag, type, frame, caller);
+		bind_any(tag, type, caller); /* a jump, and our frame has gone: it starts from its own */
 		return;
 	}
 	tetheri_tag_start(tag, type, TETHERI_BOUND, tether_self_, 0, tetheri_origin_at(caller));
@@ -283,12 +282,12 @@ static inline __attribute__((always_inline)) void bind(struct tether *tag, const
 
 void tether_bind(struct tether *tag, const struct tether_type *type)
 {
-	bind(tag, type, __builtin_frame_address(0), TETHERI_CALLER);
+	bind(tag, type, TETHERI_CALLER);
 }
 
-void tetheri_bind(struct tether *tag, const struct tether_type *type, const void *frame, const void *caller)
+void tetheri_bind(struct tether *tag, const struct tether_type *type, const void *caller)
 {
-	bind(tag, type, frame, caller);
+	bind(tag, type, caller);
 }
 
 void tether_bind_later(struct tether *tag, const struct tether_type *type)
