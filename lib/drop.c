@@ -284,6 +284,19 @@ static bool dies_here(const struct tether *tag, const struct tether_type *type, 
 	       tetheri_owner_is_lost(__atomic_load_n(&tag->owner_, __ATOMIC_RELAXED) & ~TETHERI_DROPPED_BIT);
 }
 
+/* It may be run anywhere, and not now: in a handler perhaps, inside a destructor, or while it has children. */
+static bool put_off(struct tether *tag, enum tetheri_found found)
+{
+	/* Our own drain will find it to be an orphan again, and run it. */
+	if (found == TETHERI_BY_DROP_LATER && tetheri_inbox_push_self(tag))
+		return true;
+	if (tetheri_in_destructor()) {
+		tetheri_run_later(tag);
+		return true;
+	}
+	return tetheri_group_defer(tag, __atomic_load_n(&tag->state_, __ATOMIC_RELAXED));
+}
+
 enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found)
 {
 	const struct tether_type *type = tetheri_word_type(__atomic_load_n(&tag->state_, __ATOMIC_RELAXED));
@@ -297,14 +310,7 @@ enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found)
 			tetheri_count_add(counts, forwarded, 1);
 		return TETHER_ORPHANED;
 	}
-	/* Our own drain will find it to be an orphan again, and run it. */
-	if (anywhere && found == TETHERI_BY_DROP_LATER && tetheri_inbox_push_self(tag))
-		return TETHER_QUEUED;
-	if (anywhere && found != TETHERI_BY_DRAIN && tetheri_in_destructor()) {
-		tetheri_run_later(tag);
-		return TETHER_QUEUED;
-	}
-	if (anywhere && found != TETHERI_BY_DRAIN && tetheri_group_defer(tag, __atomic_load_n(&tag->state_, __ATOMIC_RELAXED)))
+	if (anywhere && found != TETHERI_BY_DRAIN && put_off(tag, found))
 		return TETHER_QUEUED;
 	if (is_listed)
 		tetheri_count_add(counts, orphaned, 1);
