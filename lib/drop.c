@@ -260,10 +260,9 @@ static bool send_to_heir(struct tether *tag, const struct tether_type *type)
 	return false;
 }
 
-static void leak(struct tether *tag, const struct tether_type *type)
+static void leak(struct tether *tag, const struct tether_type *type, const void *address)
 {
-	struct tetheri_event event = {
-		.kind = TETHER_LEAKED, .operation = "drop", .tag = tag, .type = type, .address = TETHERI_CALLER};
+	struct tetheri_event event = {.kind = TETHER_LEAKED, .operation = "drop", .tag = tag, .type = type, .address = address};
 
 	event.owner = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED) & ~TETHERI_DROPPED_BIT;
 	event.word = __atomic_load_n(&tag->state_, __ATOMIC_RELAXED);
@@ -317,7 +316,7 @@ enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found)
 	else
 		tetheri_count_shared(direct);
 	if (!anywhere)
-		leak(tag, type);
+		leak(tag, type, TETHERI_CALLER);
 	else if (found == TETHERI_BY_DRAIN)
 		tetheri_run_destructor(tetheri_runner(), tag); /* whoever walks the list goes on with what it drops */
 	else
@@ -334,6 +333,6 @@ void tetheri_lose(struct tether *node)
 		return;
 	}
 	tetheri_count_add(tetheri_counts(), orphaned, 1);
-	leak(node, &tetheri_message_type);
+	leak(node, &tetheri_message_type, TETHERI_CALLER);
 	tetheri_message_unmark(message);
 }
