@@ -296,6 +296,14 @@ static bool put_off(struct tether *tag, enum tetheri_found found)
 	return tetheri_group_defer(tag, __atomic_load_n(&tag->state_, __ATOMIC_RELAXED));
 }
 
+static void run_orphan(struct tether *tag, enum tetheri_found found)
+{
+	if (found == TETHERI_BY_DRAIN)
+		tetheri_run_destructor(tetheri_runner(), tag); /* whoever walks the list goes on with what it drops */
+	else
+		tetheri_run_here(tag);
+}
+
 enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found)
 {
 	const struct tether_type *type = tetheri_word_type(__atomic_load_n(&tag->state_, __ATOMIC_RELAXED));
@@ -315,12 +323,10 @@ enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found)
 		tetheri_count_add(counts, orphaned, 1);
 	else
 		tetheri_count_shared(direct);
-	if (!anywhere)
-		leak(tag, type, TETHERI_CALLER);
-	else if (found == TETHERI_BY_DRAIN)
-		tetheri_run_destructor(tetheri_runner(), tag); /* whoever walks the list goes on with what it drops */
+	if (anywhere)
+		run_orphan(tag, found);
 	else
-		tetheri_run_here(tag);
+		leak(tag, type, TETHERI_CALLER);
 	return TETHER_ORPHANED;
 }
 
