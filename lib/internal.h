@@ -435,8 +435,9 @@ void tetheri_limit_renew(struct tetheri_slot *slot);  /* in a child, of an owner
 void tetheri_limit_forget(struct tetheri_slot *slot); /* of one that is lost */
 
 /* rest.c */
-void tetheri_rest(struct tetheri_slot *slot);      /* the caller's: run all that there is, and close */
-void tetheri_rest_look(struct tetheri_slot *slot); /* by a sender, after it has published */
+void tetheri_rest(struct tetheri_slot *slot);        /* the caller's: run all that there is, and close */
+void tetheri_rest_look(struct tetheri_slot *slot);   /* by a sender, after it has published */
+void tetheri_rest_forget(struct tetheri_slot *slot); /* it was lost in a fork */
 
 /* drop.c */
 enum tetheri_found { /* how it was found out that a node's owner has gone */

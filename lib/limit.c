@@ -106,7 +106,8 @@ void tetheri_limit_end(struct tetheri_slot *slot)
 	if (limit_of(slot) == 0)
 		return;
 	atomic_store_explicit(&slot->limit, 0, memory_order_relaxed);
-	atomic_fetch_sub_explicit(&tetheri_trace, TETHERI_TRACE_OWNER, memory_order_relaxed);
+	/* Release: where a fork finds the limit, it finds the owner counted. */
+	atomic_fetch_sub_explicit(&tetheri_trace, TETHERI_TRACE_OWNER, memory_order_release);
 	/* Relaxed: it publishes nothing; who comes later finds IS_SET gone. Acquire: pairs with the release in `tell`. */
 	atomic_fetch_and_explicit(&slot->callers, ~IS_SET, memory_order_relaxed);
 	while (atomic_load_explicit(&slot->callers, memory_order_acquire) != 0)
@@ -138,10 +139,11 @@ int tether_set_limit(size_t max_pending, void (*over)(void *context, size_t pend
 	slot->over = over;
 	slot->over_context = context;
 	atomic_store_explicit(&slot->over_at, call_at(max_pending, 0), memory_order_relaxed);
-	atomic_store_explicit(&slot->limit, max_pending, memory_order_relaxed);
+	atomic_fetch_add_explicit(&tetheri_trace, TETHERI_TRACE_OWNER, memory_order_relaxed);
+	/* Release: as in tetheri_limit_end. */
+	atomic_store_explicit(&slot->limit, max_pending, memory_order_release);
 	/* Release: pairs with the acquire in `tell`. */
 	if (over)
 		atomic_fetch_or_explicit(&slot->callers, IS_SET, memory_order_release);
-	atomic_fetch_add_explicit(&tetheri_trace, TETHERI_TRACE_OWNER, memory_order_relaxed);
 	return 0;
 }

@@ -38,23 +38,34 @@ struct rest {
 
 void tetheri_rest_look(struct tetheri_slot *slot)
 {
-	/* Relaxed, all of `sent_by`: it is printed. */
-	if (atomic_load_explicit(&slot->sent_by, memory_order_relaxed) != 0)
-		atomic_store_explicit(&slot->sent_by, tether_self_, memory_order_relaxed);
+	/* Relaxed: it is printed. By CAS: when nobody wants to know any more it stays 0. */
+	tether_owner_t last = atomic_load_explicit(&slot->sent_by, memory_order_relaxed);
+
+	if (last != 0)
+		(void)atomic_compare_exchange_strong_explicit(&slot->sent_by, &last, tether_self_, memory_order_relaxed,
+		                                              memory_order_relaxed);
 }
 
 /* Until somebody else does, it sends to itself. */
 static struct tetheri_slot *watch(struct tetheri_slot *slot)
 {
-	atomic_store_explicit(&slot->sent_by, tether_self_, memory_order_relaxed);
 	atomic_fetch_add_explicit(&tetheri_trace, TETHERI_TRACE_OWNER, memory_order_relaxed);
+	/* Release: where a fork finds this, it finds the owner counted. */
+	atomic_store_explicit(&slot->sent_by, tether_self_, memory_order_release);
 	return slot;
 }
 
 static void unwatch(struct tetheri_slot *const *slot)
 {
-	atomic_fetch_sub_explicit(&tetheri_trace, TETHERI_TRACE_OWNER, memory_order_relaxed);
 	atomic_store_explicit(&(*slot)->sent_by, 0, memory_order_relaxed);
+	/* Release: as above. */
+	atomic_fetch_sub_explicit(&tetheri_trace, TETHERI_TRACE_OWNER, memory_order_release);
+}
+
+void tetheri_rest_forget(struct tetheri_slot *slot)
+{
+	if (atomic_load_explicit(&slot->sent_by, memory_order_relaxed) != 0)
+		unwatch(&slot);
 }
 
 static TETHER_COLD_ void tell(struct rest *rest, tether_owner_t sent_by)
