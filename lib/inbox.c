@@ -32,7 +32,22 @@
  *   ABA          a sender's CAS succeeds on a head that was taken and came back to the same word: for
  *                EMPTY and ARMED that is harmless, they mean the same each time; for a list, `next_` is
  *                the address that the head holds now, wherever that node has been meanwhile.
+ *
+ * Somebody else may look at what is in an inbox (shutdown.c), under the table's lock:
+ *
+ *     looker                                              owner
+ *     held = true                                         XCHG (acquire), take or close
+ *     CAS head: list -> the same list (release)           held? wait until it is not (acquire)
+ *     walk the list, but no node that came later          receive
+ *     held = false (release)
+ *
+ *   hold/take    the CAS changes nothing, but it is a change in the order of the head. If the XCHG is before it,
+ *                the looker does not see what was taken. If it is after it, the XCHG is acquired from it or from
+ *                a push that came after it (a release sequence), and the owner finds `held`.
  * Treiber's stack (IBM RJ 5118, 1986) with take-all; what the special values add is ours. */
+#include <errno.h>
+
+#include "holder.h"
 #include "internal.h"
 
 #define EMPTY UINT64_C(0)
@@ -161,6 +176,42 @@ static bool is_follower(const struct tether *node)
 	return tetheri_word_state(__atomic_load_n(&node->state_, __ATOMIC_RELAXED)) == TETHERI_FOLLOWS_DROPPED;
 }
 
+struct tether *tetheri_inbox_hold(struct tetheri_slot *slot)
+{
+	/* Relaxed: the release of the CAS takes it along. */
+	atomic_store_explicit(&slot->held, true, memory_order_relaxed);
+	/* Acquire, here and in the CAS: each sender's release, so that the links can be followed. */
+	uint64_t head = atomic_load_explicit(&slot->head, memory_order_acquire);
+
+	while (is_list(head) &&
+	       !atomic_compare_exchange_weak_explicit(&slot->head, &head, head, memory_order_acq_rel, memory_order_acquire))
+		;
+	return newest(head);
+}
+
+void tetheri_inbox_let_go(struct tetheri_slot *slot)
+{
+	/* Release: our last look, before the owner changes the links and runs the nodes. */
+	atomic_store_explicit(&slot->held, false, memory_order_release);
+}
+
+static __attribute__((noinline)) void await_let_go(struct tetheri_slot *slot)
+{
+	int saved_errno = errno;
+
+	while (atomic_load_explicit(&slot->held, memory_order_acquire))
+		tetheri_holder_await();
+	errno = saved_errno;
+}
+
+/* The owner has taken the list. */
+static inline void let_look(struct tetheri_slot *slot)
+{
+	/* Acquire: pairs with the release in tetheri_inbox_let_go. */
+	if (tetheri_unlikely(atomic_load_explicit(&slot->held, memory_order_acquire)))
+		await_let_go(slot);
+}
+
 /* Newest first becomes oldest first, behind what was taken before. The walk is bound by the latency of
  * memory, a miss for each node; so that running the nodes is not a second time, each gets in `hint_` the
  * address of the node that is run AHEAD nodes after it, which has just been seen. It is only ever
@@ -219,6 +270,7 @@ bool tetheri_inbox_take(struct tetheri_slot *slot)
 	uint64_t head = atomic_exchange_explicit(&slot->head, EMPTY, memory_order_acquire);
 
 	notice(slot, head);
+	let_look(slot);
 	receive(slot, head);
 	if (tetheri_traces(~TETHERI_TRACE_OPTIONS))
 		tetheri_limit_settle(slot);
@@ -257,6 +309,7 @@ void tetheri_inbox_close(struct tetheri_slot *slot)
 	if (head == ARMED)
 		slot->armed = false;
 	notice(slot, head);
+	let_look(slot);
 	receive(slot, head);
 }
 

@@ -106,9 +106,9 @@ struct tetheri_slot {
 	_Atomic uint64_t callers; /* senders that may be in `over`, and whether they may */
 	void (*over)(void *context, size_t pending);
 	void *over_context;
-	_Atomic uint64_t overflow_taken; /* the part of `overflow` that was taken; never reset */
-	_Atomic uint64_t took;           /* when it last took what was in its inbox: tetheri_now_coarse(); 0: never */
-	_Atomic uint64_t sent_by;        /* who sent last, while somebody wants to know, see rest.c; else 0 */
+	_Atomic uint64_t took;    /* when it last took what was in its inbox: tetheri_now_coarse(); 0: never */
+	_Atomic uint64_t held;    /* somebody looks at what is in the inbox, see inbox.c */
+	_Atomic uint64_t sent_by; /* who sent last, while somebody wants to know, see rest.c; else 0 */
 	/* The owner's alone; what is atomic is read by reports. */
 	_Alignas(TETHERI_CACHE_LINE) int read_fd;
 	bool armed;                /* the inbox was ARMED, and I have not looked since */
@@ -119,15 +119,16 @@ struct tetheri_slot {
 	uint64_t cleared;          /* writes read back from the descriptor */
 	struct tetheri_list taken; /* first in, first out */
 	struct tetheri_runner runner;
-	struct tetheri_runner *active;  /* what runs a callback of it, while another owner is current, see logical.c */
-	struct tetheri_slot *outer;     /* of a logical owner: what the thread inside was before it entered; else NULL */
-	_Atomic uint64_t inside;        /* of a logical owner: who is inside, see logical.c; else 0 */
-	_Atomic uint64_t late;          /* what this thread drops for itself once the inbox is closed; handlers */
-	_Atomic uint64_t drained;       /* when it last looked into its inbox: tetheri_now(); 0: never */
-	_Atomic uintptr_t doing;        /* the type of the object or message that it was last at; TETHERI_NOW: it still is */
-	_Atomic(const void *) doing_fn; /* the message's function */
-	uint64_t messages;              /* that were run; owner only */
-	_Atomic tetheri_origin_t made;  /* where the owner was first seen */
+	struct tetheri_runner *active;   /* what runs a callback of it, while another owner is current, see logical.c */
+	struct tetheri_slot *outer;      /* of a logical owner: what the thread inside was before it entered; else NULL */
+	_Atomic uint64_t inside;         /* of a logical owner: who is inside, see logical.c; else 0 */
+	_Atomic uint64_t late;           /* what this thread drops for itself once the inbox is closed; handlers */
+	_Atomic uint64_t overflow_taken; /* the part of `overflow` that was taken; never reset */
+	_Atomic uint64_t drained;        /* when it last looked into its inbox: tetheri_now(); 0: never */
+	_Atomic uintptr_t doing;         /* the type of the object or message that it was last at; TETHERI_NOW: it still is */
+	_Atomic(const void *) doing_fn;  /* the message's function */
+	uint64_t messages;               /* that were run; owner only */
+	_Atomic tetheri_origin_t made;   /* where the owner was first seen */
 	struct tetheri_counts counts;
 	struct tetheri_loan *loans;     /* what was lent to it; under the loans' lock, as `loans_closed` */
 	_Atomic(struct tether *) shown; /* at exit: the newest node, as `head` looks like no address */
@@ -217,7 +218,9 @@ bool tetheri_slot_is_open(const struct tetheri_slot *slot); /* it may close at a
  * bit: the thread has left in the middle of a callback, and nobody else may enter. No id has it. */
 #define TETHERI_HALFWAY (UINT64_C(1) << 63)
 bool tetheri_logical_come_back(struct tetheri_slot *home); /* a callback did not return where it was called; false: it cannot */
-void tetheri_logical_exit(void);                           /* the thread ends: leave all, reported */
+void tetheri_logical_visit_mine(void (*visit)(void *context), void *context); /* as each that the thread is inside of */
+void tetheri_logical_visit(struct tetheri_slot *slot, void (*visit)(void *context), void *context); /* if nobody is inside */
+void tetheri_logical_exit(void); /* the thread ends: leave all, reported */
 
 /* Who is inside of a logical owner, or is to come back: a thread's own owner; or the same as its own id: nobody. 0: it is
  * no logical one. */
@@ -363,6 +366,8 @@ void tetheri_inbox_disarm(struct tetheri_slot *slot);
 void tetheri_inbox_close(struct tetheri_slot *slot); /* what was there goes to `taken` */
 void tetheri_inbox_open(struct tetheri_slot *slot);
 bool tetheri_inbox_has_nodes(const struct tetheri_slot *slot);
+struct tether *tetheri_inbox_hold(struct tetheri_slot *slot);  /* its newest node: others may look, and nobody takes */
+void tetheri_inbox_let_go(struct tetheri_slot *slot);          /* after each hold */
 void tetheri_inbox_show(struct tetheri_slot *slot);            /* let leak checkers see what is pending */
 uint64_t tetheri_inbox_depth(const struct tetheri_slot *slot); /* exact at quiet points */
 struct tether *tetheri_inbox_newest(const struct tetheri_slot *slot);
@@ -612,6 +617,13 @@ static inline struct tether *tetheri_list_pop(struct tetheri_list *list)
 /* ---- Reports --------------------------------------------------------------------------------- */
 
 /* report.c: the one door. `address` is the caller's return address. */
+struct tetheri_left { /* what a shutdown could not drain, of one owner and type */
+	tether_owner_t owner;
+	const struct tether_type *type; /* NULL: it is not known */
+	uint64_t count;
+};
+#define TETHERI_LEFT_ROWS 64
+
 struct tetheri_event {
 	enum tether_kind kind;
 	const char *operation;
@@ -625,6 +637,9 @@ struct tetheri_event {
 	int line;
 	const char *function;
 	const void *address;
+	const struct tetheri_left *left; /* an owner's rows lie together */
+	size_t left_count;
+	uint64_t left_more; /* that found no row */
 };
 TETHER_COLD_ void tetheri_report(const struct tetheri_event *event);
 bool tetheri_has_stack(void); /* for what a report does; false also on most signal stacks of the least size */

@@ -168,6 +168,41 @@ void tetheri_logical_exit(void)
 	thread->active = NULL;
 }
 
+/* ---- Visits ---------------------------------------------------------------------------------- */
+
+static void become_again(struct tetheri_slot *const *slot)
+{
+	if (*slot)
+		tetheri_owner_become(*slot);
+}
+
+void tetheri_logical_visit_mine(void (*visit)(void *context), void *context)
+{
+	struct tetheri_slot *current __attribute__((cleanup(become_again))) = tetheri_thread.slot;
+
+	for (struct tetheri_slot *slot = current; slot; slot = slot->outer) {
+		tetheri_owner_become(slot);
+		visit(context);
+	}
+}
+
+static void leave_again(const bool *is_inside)
+{
+	if (*is_inside)
+		leave();
+}
+
+void tetheri_logical_visit(struct tetheri_slot *slot, void (*visit)(void *context), void *context)
+{
+	tether_owner_t found;
+	bool is_inside __attribute__((cleanup(leave_again))) = take(slot, id_of(slot), &found);
+
+	if (is_inside) {
+		enter(slot);
+		visit(context);
+	}
+}
+
 /* ---- The public calls ------------------------------------------------------------------------ */
 
 int tether_owner_create(const char *name, tether_owner_t *out)

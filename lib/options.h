@@ -29,6 +29,7 @@ struct tetheri_options {
 	_Atomic int symbols;      /* 1 */
 	_Atomic int stall_ms;     /* 10000; 0: do not look */
 	_Atomic int queue_warn;   /* 0: do not look */
+	_Atomic int exit_drain;   /* 1 */
 	_Atomic int exit_summary; /* 1 */
 	_Atomic int help;         /* 0 */
 };

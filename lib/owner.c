@@ -70,18 +70,18 @@ struct tetheri_slot *tetheri_table_at(uint32_t index)
 
 /* ---- The beginning --------------------------------------------------------------------------- */
 
+static void drain_at_exit(void *context)
+{
+	(void)context;
+	(void)tether_drain(EXIT_NODES);
+}
+
 /* Of all owners only those that the calling thread is or is inside of are drained; what is pending for others is said,
  * and stays reachable. */
 static void at_exit(void)
 {
-	struct tetheri_slot *current = tetheri_thread.slot;
-
-	for (struct tetheri_slot *slot = current; slot; slot = slot->outer) {
-		tetheri_owner_become(slot);
-		(void)tether_drain(EXIT_NODES);
-	}
-	if (current)
-		tetheri_owner_become(current);
+	if (tetheri_option(exit_drain))
+		tetheri_logical_visit_mine(drain_at_exit, NULL);
 	tetheri_summary_at_exit();
 	tetheri_table_lock();
 	for (uint32_t i = 0; i < tetheri_table_size(); i++)

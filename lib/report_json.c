@@ -198,6 +198,22 @@ static void put_history(struct tetheri_text *text, const struct tether_report *r
 	tetheri_put(text, "]}");
 }
 
+static void put_left(struct tetheri_text *text, const struct tether_report *report)
+{
+	if (report->kind != TETHER_LEFT_OVER)
+		return;
+	tetheri_put(text, ",\"left\":[");
+	for (size_t i = 0; i < report->left_count; i++) {
+		const struct tether_left *left = &report->left[i];
+		tetheri_put(text, "%s{\"count\":%llu", i ? "," : "", (unsigned long long)left->count);
+		put_field(text, "type", left->type);
+		put_who(text, "owner", left->owner, left->owner_number, left->owner_name);
+		put_field(text, "doing", left->owner_doing);
+		tetheri_put(text, "}}");
+	}
+	tetheri_put(text, "],\"left_more\":%llu", (unsigned long long)report->left_more);
+}
+
 size_t tether_report_json(const struct tether_report *report, char *buffer, size_t size)
 {
 	struct tetheri_text text = {.bytes = buffer, .size = size};
@@ -216,6 +232,7 @@ size_t tether_report_json(const struct tether_report *report, char *buffer, size
 	put_field(&text, "operation", report->operation);
 	put_object(&text, report);
 	put_owners(&text, report);
+	put_left(&text, report);
 	put_stack(&text, "at", &report->at);
 	put_stack(&text, "bound", &report->bound);
 	put_stack(&text, "owner_made", &report->owner_made);

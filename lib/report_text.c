@@ -122,6 +122,31 @@ static void put_other(struct tetheri_text *text, const struct tether_report *rep
 	tetheri_put(text, "\n");
 }
 
+/* "  Left for 'loop-2' (owner #3): 998 conn, 3 message, 12 that it has taken; is destroying a conn" */
+static void put_left(struct tetheri_text *text, const struct tether_report *report)
+{
+	for (size_t i = 0; i < report->left_count; i++) {
+		const struct tether_left *left = &report->left[i];
+		bool is_first = i == 0 || left->owner != left[-1].owner;
+		bool is_last = i + 1 == report->left_count || left->owner != left[1].owner;
+		if (is_first) {
+			tetheri_put(text, "  Left for ");
+			tetheri_put_owner(text, left->owner_number, left->owner_name);
+		}
+		tetheri_put(text, "%s ", is_first ? ":" : ",");
+		if (left->type)
+			tetheri_put(text, "%llu %.100s", (unsigned long long)left->count, tetheri_type_word(left->type));
+		else if (left->count > 0)
+			tetheri_put(text, "%llu that it has taken and not handled", (unsigned long long)left->count);
+		else
+			tetheri_put(text, "nothing");
+		if (is_last)
+			tetheri_put(text, "; it %s\n", left->owner_doing ? left->owner_doing : "is not known any more");
+	}
+	if (report->left_more)
+		tetheri_put(text, "  Left besides: %llu\n", (unsigned long long)report->left_more);
+}
+
 static void put_object(struct tetheri_text *text, const struct tether_report *report)
 {
 	if (!report->object)
@@ -218,6 +243,7 @@ void tetheri_report_text(const struct tether_report *report, struct tetheri_text
 	put_caller(text, report);
 	put_home(text, report);
 	put_other(text, report);
+	put_left(text, report);
 	put_object(text, report);
 	put_bound(text, report);
 	put_history(text, report);

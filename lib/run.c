@@ -59,8 +59,9 @@ static void set_doing(const struct tether_type *type)
 
 void tetheri_run_idle(struct tetheri_slot *slot)
 {
+	/* Release: what it was at has counted what it sent, before a shutdown finds it idle. */
 	atomic_store_explicit(&slot->doing, atomic_load_explicit(&slot->doing, memory_order_relaxed) & ~TETHERI_NOW,
-	                      memory_order_relaxed);
+	                      memory_order_release);
 }
 
 static void set_idle(void)

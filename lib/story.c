@@ -169,6 +169,45 @@ static void tell_owners(struct tether_report *out, struct tetheri_scratch *scrat
 	tell_other(out, scratch);
 }
 
+/* What an owner is at, and its name, are told once for all of its rows. */
+static void tell_left_of(struct tether_left *out, struct tetheri_scratch *scratch)
+{
+	struct tetheri_text doing = {.bytes = tetheri_scratch_take(scratch, DOING_BYTES), .size = DOING_BYTES};
+	struct tetheri_who who;
+
+	tetheri_owner_describe(out->owner, &who);
+	out->owner_number = who.number;
+	out->owner_name = who.number ? copy_name(who.name, scratch) : NULL;
+	if (who.slot && doing.bytes) {
+		tetheri_story_doing(who.slot, &doing);
+		out->owner_doing = doing.bytes;
+	}
+}
+
+static const char *type_name(const struct tether_type *type)
+{
+	if (!type || type == &tetheri_message_type || tetheri_type_in_module(type))
+		return type ? type->name : NULL;
+	return "(of a module that has gone)";
+}
+
+static void tell_left(struct tether_report *out, const struct tetheri_event *event, struct tetheri_scratch *scratch)
+{
+	struct tether_left *left = event->left_count > 0 ? tetheri_scratch_take(scratch, event->left_count * sizeof *left) : NULL;
+
+	out->left = left;
+	out->left_more = event->left_more;
+	for (size_t i = 0; left && i < event->left_count; i++) {
+		bool is_same = i > 0 && left[i - 1].owner == event->left[i].owner;
+		left[i] = is_same ? left[i - 1] : (struct tether_left){.owner = event->left[i].owner};
+		left[i].type = type_name(event->left[i].type);
+		left[i].count = event->left[i].count;
+		if (!is_same)
+			tell_left_of(&left[i], scratch);
+		out->left_count = i + 1;
+	}
+}
+
 /* ---- The object ------------------------------------------------------------------------------ */
 
 static void tell_history(struct tether_report *out, const struct facts *facts, struct tetheri_scratch *scratch,
@@ -334,6 +373,7 @@ void tetheri_story_tell(const struct tetheri_event *event, enum tether_level lev
 	                              .owner_drained_ns = UINT64_MAX,
 	                              .bound_ns = UINT64_MAX};
 	tell_owners(out, scratch, &facts);
+	tell_left(out, event, scratch);
 	if (event->tag)
 		tell_object(out, event, scratch, &facts);
 	tetheri_path_start(&path, scratch);

@@ -159,6 +159,22 @@ static void put_belongs(struct tetheri_text *text, const struct tether_report *r
 		tetheri_put(text, " %s to an owner that exited long ago", belongs);
 }
 
+static void put_left(struct tetheri_text *text, const struct tether_report *report)
+{
+	unsigned long long pending = report->left_more;
+	size_t owners = 0;
+
+	for (size_t i = 0; i < report->left_count; i++) {
+		pending += report->left[i].count;
+		owners += i == 0 || report->left[i].owner != report->left[i - 1].owner;
+	}
+	tetheri_put(text, ": %llu pending for ", pending);
+	if (owners == 1)
+		tetheri_put_owner(text, report->left[0].owner_number, report->left[0].owner_name);
+	else
+		tetheri_put(text, "%zu owners%s", owners, report->left_more ? " and more" : "");
+}
+
 static void put_verdict(struct tetheri_text *text, const struct tether_report *report)
 {
 	const struct tetheri_words *words = tetheri_words(report->kind);
@@ -174,6 +190,8 @@ static void put_verdict(struct tetheri_text *text, const struct tether_report *r
 		            (unsigned long long)report->owner_pending);
 	} else if (report->kind == TETHER_OWNER_BUSY || report->kind == TETHER_EXIT_INSIDE) {
 		tetheri_put(text, ": '%s', %s on '%s'", report->owner_name ? report->owner_name : "?", words->done, caller_word(report));
+	} else if (report->kind == TETHER_LEFT_OVER) {
+		put_left(text, report);
 	} else if (report->kind == TETHER_RESTLESS) {
 		tetheri_put(text, ": '%s' %.250s", report->owner_name ? report->owner_name : "?",
 		            report->owner_doing ? report->owner_doing : "");

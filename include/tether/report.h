@@ -97,6 +97,16 @@ struct tether_event {
 
 #define TETHER_HISTORY_EVENTS 4
 
+/** What tether_shutdown() could not drain: of one owner, what is of one type. */
+struct tether_left {
+	tether_owner_t owner;
+	uint64_t owner_number;
+	const char *owner_name; /* NULL: not known */
+	const char *owner_doing;
+	const char *type; /* "message" for messages; NULL: not known, as the owner has taken it from its inbox already */
+	uint64_t count;   /* 0: nothing is pending, but what the owner is doing has not returned */
+};
+
 /** One report, as a callback sees it. Strings and the structure live until the callback returns. Later
  * versions may add fields at its end. */
 struct tether_report {
@@ -150,6 +160,9 @@ struct tether_report {
 	tether_owner_t thread; /* the calling thread's own owner, where `caller` is a logical one that it is inside of; else 0 */
 	uint64_t thread_number;
 	const char *thread_name;
+	const struct tether_left *left; /* of tether_shutdown(); an owner's lie together */
+	size_t left_count;
+	uint64_t left_more; /* pending, and not in `left`, which ends at 64 */
 };
 
 /** Have reports passed to `callback` instead of written; NULL: write them again.

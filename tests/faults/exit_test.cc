@@ -91,6 +91,59 @@ TEST(ExitOf, AThreadDrainsWhatItIsInsideOf)
 	EXPECT_EQ(child.err, "the fiber's\nthe thread's\n");
 }
 
+TEST(ExitOf, AThreadDrainsItsInboxUnlessToldNotTo)
+{
+	Child child = in_child([] {
+		Thing *thing = new_thing([] { say("destroyed\n"); });
+
+		EXPECT_EQ(tether_set_option("exit_drain", "0"), 0);
+		tether_bind(&thing->tether, &thing_type);
+		EXPECT_EQ(tether_drop_later(&thing->tether), TETHER_QUEUED);
+	});
+
+	EXPECT_TRUE(child.exited_with(0));
+	EXPECT_EQ(child.err.find("destroyed\n"), std::string::npos) << child.err;
+	EXPECT_NE(child.err.find("1 pending"), std::string::npos) << child.err;
+}
+
+/* Some are in the inbox and some were taken. Only the queues know them: what the test keeps looks like no address. */
+TEST(ExitOf, AProcessLeaksNothingThatIsPending)
+{
+	if (!UNDER_ASAN)
+		GTEST_SKIP() << "it is LeakSanitizer that would say so";
+	Child child = in_child([] {
+		std::atomic<bool> is_ready{false};
+
+		EXPECT_EQ(tether_set_option("exit_drain", "0"), 0);
+		std::thread([&] {
+			std::vector<uintptr_t> hidden;
+			auto drop_50 = [&] {
+				for (int i = 0; i < 50; i++) {
+					EXPECT_EQ(tether_drop(&reinterpret_cast<Thing *>(~hidden.back())->tether), TETHER_QUEUED);
+					hidden.pop_back();
+				}
+			};
+
+			for (int i = 0; i < 100; i++) {
+				Thing *thing = new Thing;
+				tether_bind(&thing->tether, &thing_type);
+				hidden.push_back(~reinterpret_cast<uintptr_t>(thing));
+			}
+			elsewhere(drop_50);
+			EXPECT_EQ(tether_drain(10), 10U);
+			elsewhere(drop_50);
+			is_ready = true;
+			for (;;)
+				pause();
+		}).detach();
+		while (!is_ready)
+			sched_yield();
+	});
+
+	EXPECT_NE(child.err.find("90 pending"), std::string::npos) << child.err;
+	EXPECT_EQ(child.err.find("LeakSanitizer"), std::string::npos) << child.err;
+}
+
 /* A thread that holds `things` as its own, and does not end before the process does. */
 void keep_busy(std::vector<Thing *> things)
 {

@@ -17,6 +17,9 @@ static void on_report(const struct tether_report *report, void *context)
 	seen->text_bytes += report->text && report->operation ? report->text_bytes : 0;
 	if (report->kind == TETHER_WRONG_THREAD && report->level == TETHER_WARN && report->owner_is_alive && report->type)
 		seen->people += report->owner != report->caller ? report->owner_number : report->caller_number;
+	for (size_t i = 0; i < report->left_count; i++)
+		if (report->left[i].type && report->left[i].owner_name && report->left[i].owner_doing)
+			seen->people += report->left[i].count + report->left[i].owner_number + report->left_more;
 	if (report->owner_name && report->caller_name && report->file && report->function && report->line > 0)
 		seen->where = report->object ? report->object : report->address;
 }
