@@ -98,6 +98,13 @@ static uint64_t stand_back(_Atomic uint64_t *word)
 	return atomic_load_explicit(word, memory_order_acquire);
 }
 
+/* The first of what may be pending for long. */
+static inline void begin_episode(struct tetheri_slot *slot)
+{
+	if (atomic_load_explicit(&tetheri_trace, memory_order_relaxed) & TETHERI_TRACE_STALLS)
+		tetheri_stall_begin(slot);
+}
+
 /* Put the node in front of the list in `word`, the head or `late`. Returns what it replaced. */
 static uint64_t publish(struct tetheri_slot *slot, _Atomic uint64_t *word, struct tether *node)
 {
@@ -110,6 +117,8 @@ static uint64_t publish(struct tetheri_slot *slot, _Atomic uint64_t *word, struc
 		if (tetheri_unlikely(head == CLOSED))
 			return CLOSED;
 		uint64_t count = count_of(head);
+		if (tetheri_unlikely(!is_list(head)))
+			begin_episode(slot);
 		tetheri_set_next(node, (uintptr_t)newest(head));
 		/* Release: the node's `next_`, and whatever its sender did to the object, before the owner's
 		 * acquiring XCHG. Acquire: pairs with the release of the arm, so that how to wake is read
@@ -124,8 +133,8 @@ static uint64_t publish(struct tetheri_slot *slot, _Atomic uint64_t *word, struc
 	}
 }
 
-/* Is this push one of those that look at what is pending? For a stall the first of an episode, and each that
- * makes the number a power of two, or finds it uncounted; with a limit to a queue, all. */
+/* Is this push one of those that look at what is pending? For a stall each that makes the number a power of
+ * two, or finds it uncounted; with a limit to a queue, all. */
 static inline bool looks(uint64_t head)
 {
 	unsigned traces = atomic_load_explicit(&tetheri_trace, memory_order_relaxed);

@@ -429,6 +429,7 @@ static inline bool tetheri_in_destructor(void)
 }
 
 /* stall.c */
+void tetheri_stall_begin(struct tetheri_slot *slot);                  /* by a sender, before it publishes the first */
 void tetheri_stall_look(struct tetheri_slot *slot, uint64_t pending); /* by a sender, after it has published */
 
 /* limit.c */

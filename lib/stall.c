@@ -1,18 +1,20 @@
 /* stall.c - an owner that does not drain: told by the threads that send to it, once per episode.
  * SPDX-License-Identifier: MIT
  *
- * An episode begins with the push that finds the inbox empty, which notes the time in `since`, and ends when
- * the owner takes what is there, before which it notes the time in `took`:
+ * An episode begins with the push that finds the inbox empty, which notes the time in `since` before it publishes, and
+ * ends when the owner takes what is there, before which it notes the time in `took`:
  *
- *     push (EMPTY or ARMED) --> since = now      push (1, 2, 4, 8, ... pending) --> older than stall_ms?  --> told
+ *     since = now --> push (EMPTY or ARMED)      push (1, 2, 4, 8, ... pending) --> older than stall_ms?  --> told
  *     take                  --> took = now                                          more than queue_warn? --> told
  *
  * There is no watchdog thread, so an owner to which nobody sends any more is not told of; neither does it
  * grow. To look at the clock only when the number of nodes doubles keeps the cost of a push what it was.
  *
  * Invariant: bit 0 of `since` is set by one sender, by CAS: it tells. A new episode clears it.
- * Invariant: a `since` that is older than `took` belongs to an episode that has ended, and whose
- *   successor has not noted its time yet: it says nothing. */
+ * Invariant: who finds a list finds the time when it began: else a sender that is held up after its push, in its
+ *   wake-up for one, would have the next one tell of a wait that has ended long ago.
+ * Invariant: a `since` that is older than `took` was noted by a sender that then lost its CAS, and was held up in
+ *   between: it says nothing. */
 #include "internal.h"
 #include "probe.h"
 
@@ -37,23 +39,27 @@ static TETHER_COLD_ void tell(struct tetheri_slot *slot, uint64_t since)
 	tetheri_report(&event);
 }
 
+void tetheri_stall_begin(struct tetheri_slot *slot)
+{
+	/* Relaxed: the CAS that publishes releases it. */
+	atomic_store_explicit(&slot->since, tetheri_now_coarse() & ~TOLD, memory_order_relaxed);
+}
+
 /* Relaxed, all: these are times, compared with limits of seconds. */
 void tetheri_stall_look(struct tetheri_slot *slot, uint64_t pending)
 {
 	uint64_t limit = (uint64_t)tetheri_option(queue_warn);
 	uint64_t stall_ns = (uint64_t)tetheri_option(stall_ms) * NS_PER_MS;
 
-	if (pending == 1) {
-		atomic_store_explicit(&slot->since, tetheri_now_coarse() & ~TOLD, memory_order_relaxed);
+	if (pending == 1)
 		return;
-	}
 	bool is_long = limit > 0 && pending > limit && (pending == limit + 1 || is_power_of_two(pending));
 	if (!is_long && !is_power_of_two(pending))
 		return;
 	uint64_t since = atomic_load_explicit(&slot->since, memory_order_relaxed);
 	uint64_t took = atomic_load_explicit(&slot->took, memory_order_relaxed);
 	uint64_t now = tetheri_now_coarse();
-	/* 0: of a new owner, and its first sender has not noted the time yet. */
+	/* 0: that is not watched for, or was not as it began. */
 	bool is_old = stall_ns > 0 && since > 0 && (since | TOLD) >= took && now > since && now - since > stall_ns;
 	/* Who sends to itself, from its own handlers, knows. */
 	if ((is_long || is_old) && slot != tetheri_thread.slot)

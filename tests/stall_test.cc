@@ -225,6 +225,46 @@ TEST_F(Stall, IsNotToldOfANewOwnerBeforeItsFirstSenderIsThrough)
 	});
 }
 
+static std::atomic<int> wakes, wakes_over;
+
+void wake_when_told(void *)
+{
+	for (int mine = ++wakes; wakes_over < mine;)
+		sched_yield();
+}
+
+/* Its own wake-up holds up the first sender of an episode, past the end of that; much later another one comes, and is
+ * held up as well. */
+TEST_F(Stall, FirstSenderThatIsHeldUpLeavesNoOldTimeBehind)
+{
+	Note notes[3];
+
+	wakes = wakes_over = 0;
+	home.run([] { EXPECT_EQ(tether_set_wake(wake_when_told, nullptr), 0); });
+	expect_quiet(
+		[&] {
+			std::thread first([&] { EXPECT_EQ(tether_post(home.owner(), &notes[1].message), 0); });
+
+			while (wakes == wakes_over)
+				sched_yield();
+			EXPECT_EQ(tether_post(home.owner(), &notes[2].message), 0);
+			wakes_over = wakes.load();
+			first.join();
+			home.run([] { EXPECT_EQ(tether_drain(0), 2U); });
+		},
+		[&] {
+			std::thread first([&] { EXPECT_EQ(tether_post(home.owner(), &notes[0].message), 0); });
+
+			while (wakes == wakes_over)
+				sched_yield();
+			home.run([] { EXPECT_EQ(tether_drain(0), 1U); });
+			wakes_over = wakes.load();
+			first.join();
+			std::this_thread::sleep_for(longer);
+		});
+	home.run([] { EXPECT_EQ(tether_set_wake(nullptr, nullptr), 0); });
+}
+
 TEST_F(Stall, QueueThatIsTooLongIsToldAtOnce)
 {
 	ASSERT_EQ(tether_set_option("stall_ms", "0"), 0);
