@@ -17,10 +17,8 @@
 
 #include "internal.h"
 
-void tetheri_run_enter(struct tetheri_run *run, bool draining)
+static inline void enter(struct tetheri_run *run, struct tetheri_runner *runner, bool draining)
 {
-	struct tetheri_runner *runner = tetheri_runner();
-
 	run->runner = runner;
 	run->slot = tetheri_thread.slot;
 	run->draining = draining;
@@ -35,6 +33,11 @@ void tetheri_run_enter(struct tetheri_run *run, bool draining)
 	tetheri_thread.active = runner;
 	if (draining)
 		runner->draining = true;
+}
+
+void tetheri_run_enter(struct tetheri_run *run, bool draining)
+{
+	enter(run, tetheri_runner(), draining);
 }
 
 /* The callback has entered another owner, or left its own. A thread without an owner may have been made one. */
@@ -72,12 +75,13 @@ static void set_idle(void)
 		tetheri_run_idle(slot);
 }
 
-/* A thread without an owner has no later drain that would go on where a destructor broke off. */
-static void run_rest(void)
+/* A thread without an owner has no later drain that would go on where a destructor broke off; and one that has become
+ * an owner meanwhile drains that one's lists. */
+static void run_rest(struct tetheri_runner *runner)
 {
 	struct tetheri_run run __attribute__((cleanup(tetheri_run_leave)));
 
-	tetheri_run_enter(&run, false);
+	enter(&run, runner, false);
 	(void)tetheri_run_lists(&run, 0);
 }
 
@@ -125,7 +129,7 @@ void tetheri_run_leave(struct tetheri_run *run)
 	}
 	set_idle();
 	if (runner == &tetheri_thread.runner && is_left_over)
-		run_rest();
+		run_rest(runner);
 	else if (run->draining || is_left_over)
 		tetheri_wake_settle(tetheri_thread.slot);
 	pthread_setcancelstate(cancel_state, NULL);
@@ -299,12 +303,12 @@ void tetheri_run_again(struct tether *tag)
 {
 	tetheri_run_queue(tag);
 	if (!tetheri_thread.active)
-		run_rest();
+		run_rest(tetheri_runner());
 }
 
 void tetheri_run_later(struct tether *tag)
 {
 	tetheri_run_queue(tag);
 	if (!tetheri_in_destructor())
-		run_rest();
+		run_rest(tetheri_runner());
 }

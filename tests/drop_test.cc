@@ -773,6 +773,22 @@ TEST_F(Thrown, OnAThreadWithoutOwnerStillRunsWhatWasDropped)
 	});
 }
 
+TEST_F(Thrown, OnAThreadThatBecameAnOwnerMeanwhileStillRunsWhatWasDropped)
+{
+	*thrower.at_end = [&] {
+		EXPECT_EQ(tether_drop(&others[0].tether), TETHER_QUEUED);
+		tether_bind(&others[1].tether, &thing_type);
+		EXPECT_EQ(tether_drop(&others[1].tether), TETHER_QUEUED);
+		throw Oops();
+	};
+	tether_bind_later(&thrower.tether, &thing_type);
+	tether_bind_later(&others[0].tether, &thing_type);
+	elsewhere([&] {
+		EXPECT_THROW(tether_drop(&thrower.tether), Oops);
+		EXPECT_TRUE(others[0].ended_once_here() && others[1].ended_once_here());
+	});
+}
+
 TEST_F(Thrown, KeepsTheDescriptorReadableForTheRest)
 {
 	elsewhere([&] {
