@@ -194,26 +194,36 @@ void tetheri_send_home(struct tether *node)
 		if (!tetheri_inbox_push_self(node)) /* our owner has ended, and we still run what is ours */
 			tetheri_run_later(node);
 	} else if (!send_after(node, home)) {
-		(void)tetheri_orphan(node, TETHERI_BY_DROP);
+		(void)tetheri_orphan(node, TETHERI_BY_DROP, NULL);
 	}
 }
 
-enum tether_dropped tether_drop(struct tether *tag)
+static inline enum tether_dropped drop(struct tether *tag, const void *caller)
 {
-	struct marked marked = mark(tag, "drop", TETHERI_CALLER);
+	struct marked marked = mark(tag, "drop", caller);
 
 	if (tetheri_unlikely(marked.found == REFUSED))
 		return TETHER_REFUSED;
 	if (marked.found != PASSED && marked.home != TETHERI_WAITS) /* else it is theirs, and theirs to note */
-		tetheri_note(tag, TETHER_EVENT_DROPPED, TETHERI_CALLER);
+		tetheri_note(tag, TETHER_EVENT_DROPPED, caller);
 	if (marked.found == HOME && marked.home == tether_self_)
-		end_my_use(tag, "drop", TETHERI_CALLER);
+		end_my_use(tag, "drop", caller);
 	if (marked.found == NOBODYS || (marked.found == HOME && marked.home == tether_self_))
 		return destroy_here(tag);
 	tetheri_count_add(tetheri_counts(), sent, 1);
 	if (marked.found == PASSED || send_to(tag, marked.home, marked.slot) || send_after(tag, marked.home))
 		return TETHER_QUEUED;
-	return tetheri_orphan(tag, TETHERI_BY_DROP);
+	return tetheri_orphan(tag, TETHERI_BY_DROP, caller);
+}
+
+enum tether_dropped tether_drop(struct tether *tag)
+{
+	return drop(tag, TETHERI_CALLER);
+}
+
+enum tether_dropped tetheri_drop(struct tether *tag, const void *caller)
+{
+	return drop(tag, caller);
 }
 
 /* At home, or nobody's and so ours: into our own inbox. */
@@ -239,7 +249,7 @@ enum tether_dropped tether_drop_later(struct tether *tag)
 	tetheri_count_shared(sent_later);
 	if (marked.found == PASSED || send_to(tag, marked.home, marked.slot) || send_after(tag, marked.home))
 		return TETHER_QUEUED;
-	return tetheri_orphan(tag, TETHERI_BY_DROP_LATER);
+	return tetheri_orphan(tag, TETHERI_BY_DROP_LATER, TETHERI_CALLER);
 }
 
 /* ---- Orphans --------------------------------------------------------------------------------- */
@@ -304,7 +314,7 @@ static void run_orphan(struct tether *tag, enum tetheri_found found)
 		tetheri_run_here(tag);
 }
 
-enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found)
+enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found, const void *caller)
 {
 	const struct tether_type *type = tetheri_word_type(__atomic_load_n(&tag->state_, __ATOMIC_RELAXED));
 	struct tetheri_counts *counts = tetheri_counts_of(tetheri_runner());
@@ -326,7 +336,7 @@ enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found)
 	if (anywhere)
 		run_orphan(tag, found);
 	else
-		leak(tag, type, TETHERI_CALLER);
+		leak(tag, type, caller ? caller : TETHERI_CALLER);
 	return TETHER_ORPHANED;
 }
 
@@ -335,7 +345,7 @@ void tetheri_lose(struct tether *node)
 	struct tether_message *message = (struct tether_message *)node;
 
 	if (tetheri_word_type(__atomic_load_n(&node->state_, __ATOMIC_RELAXED)) != &tetheri_message_type) {
-		(void)tetheri_orphan(node, TETHERI_BY_CUT);
+		(void)tetheri_orphan(node, TETHERI_BY_CUT, NULL);
 		return;
 	}
 	tetheri_count_add(tetheri_counts(), orphaned, 1);

@@ -452,7 +452,9 @@ enum tetheri_found { /* how it was found out that a node's owner has gone */
 	                 TETHERI_BY_DRAIN,      /* it is off the list, and counted as received */
 	                 TETHERI_BY_CUT         /* likewise, by an owner that runs nothing any more */
 };
-enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found);
+enum tether_dropped tetheri_drop(struct tether *tag, const void *caller); /* as if `caller` had called tether_drop() */
+/* `caller`: who called the library to drop it; NULL: nobody did, or not just now. */
+enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found, const void *caller);
 void tetheri_lose(struct tether *node);      /* BY_CUT, and it may be a message */
 void tetheri_send_home(struct tether *node); /* it is dropped, and counted as sent; to its home, or the orphan's way */
 

@@ -153,7 +153,7 @@ static void strand(struct tether_transfer *transfer)
 	__atomic_store_n(&tag->owner_, transfer->from_ | TETHERI_DROPPED_BIT, __ATOMIC_RELEASE);
 	tetheri_group_arrive(tag);
 	transfer->arrived(transfer, tag, TETHER_STRANDED);
-	(void)tetheri_orphan(tag, TETHERI_BY_DROP);
+	(void)tetheri_orphan(tag, TETHERI_BY_DROP, NULL);
 }
 
 static void send_back(struct tether_transfer *transfer)

@@ -72,10 +72,10 @@ static TETHER_COLD_ void complain(const struct tether_ref *ref, enum tether_kind
 }
 
 /* The count has ended: what those did who put before is ours to see, and the object ours to drop. */
-static void drop(struct tether_ref *ref)
+static void drop(struct tether_ref *ref, const void *caller)
 {
 	tetheri_tsan_acquire(ref);
-	(void)tether_drop(ref->tag_);
+	(void)tetheri_drop(ref->tag_, caller);
 }
 
 /* ---- Adding up ------------------------------------------------------------------------------- */
@@ -107,7 +107,7 @@ static void merge(struct tether_message *message, enum tether_fate fate)
 	if (total < 0 || is_over(total)) /* still ours, or for ever there */
 		complain(ref, TETHER_BAD_COUNT, "ref_merge", TETHERI_CALLER);
 	if (sum == GONE)
-		drop(ref);
+		drop(ref, TETHERI_CALLER);
 }
 
 bool tetheri_ref_is_held(const struct tether_message *message)
@@ -184,7 +184,7 @@ static __attribute__((noinline)) void put_last(struct tether_ref *ref, const voi
 	while (!__atomic_compare_exchange_n(&ref->shared_, &word, word | MERGED, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		continue;
 	if ((word | MERGED) == GONE)
-		drop(ref);
+		drop(ref, caller);
 }
 
 /* Another takes away what the owner had counted, perhaps the last. Who may read `local_` has to look: the owner; or, once
@@ -232,7 +232,7 @@ static __attribute__((noinline)) void put_any(struct tether_ref *ref, const void
 		/* Release: what the caller did to the object. Acquire: what the others did, if it is ours to drop. */
 	} while (!__atomic_compare_exchange_n(&ref->shared_, &word, left, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
 	if (left == GONE)
-		drop(ref);
+		drop(ref, caller);
 	else if (left & ~word & QUEUED)
 		(void)tether_post(ref->biased_, &ref->merge_);
 }

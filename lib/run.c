@@ -239,7 +239,7 @@ static inline void run_node(struct tetheri_run *run, struct tether *node)
 		tetheri_count_add(counts, run_home, 1);
 		tetheri_run_destructor(run->runner, node);
 	} else {
-		(void)tetheri_orphan(node, TETHERI_BY_DRAIN);
+		(void)tetheri_orphan(node, TETHERI_BY_DRAIN, NULL);
 	}
 }
 

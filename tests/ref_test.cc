@@ -738,4 +738,41 @@ TEST_F(Ref, BothTogetherThatOverflowIsReportedWhenAddedUp)
 	EXPECT_EQ(counted.ends, 0);
 }
 
+/* ---- What is reported of the last put -------------------------------------------------------- */
+
+TEST_F(Ref, LastPutIsToldOfWithItsOwnLine)
+{
+	Counted mine;
+
+	tether_drop(&mine.tether);
+	mine.put();
+
+	std::vector<Caught> caught = reports.take();
+
+	ASSERT_EQ(caught.size(), 1U);
+	EXPECT_EQ(caught[0].report.kind, TETHER_DOUBLE_DROP);
+	EXPECT_EQ(caught[0].text.find("ref.c"), std::string::npos) << caught[0].text;
+}
+
+TEST_F(Ref, LastPutOfAnOrphanIsToldOfWithItsOwnLine)
+{
+	Thread home;
+	Thing thing;
+	struct tether_ref ref;
+
+	home.run([&] {
+		tether_bind(&thing.tether, &thing_type);
+		tether_ref_init(&ref, &thing.tether);
+	});
+	home.end();
+	tether_ref_put(&ref);
+
+	std::vector<Caught> caught = reports.take();
+
+	ASSERT_EQ(caught.size(), 1U);
+	EXPECT_EQ(caught[0].report.kind, TETHER_LEAKED);
+	EXPECT_EQ(caught[0].text.find("drop.c"), std::string::npos) << caught[0].text;
+	EXPECT_EQ(caught[0].text.find("ref.c"), std::string::npos) << caught[0].text;
+}
+
 } // namespace
