@@ -115,8 +115,11 @@ static bool is_wanted(const struct tether_message *message, struct tetheri_slot 
 static bool find_heir(struct tether *node, struct tetheri_slot **out)
 {
 	uint64_t word = __atomic_load_n(&node->state_, __ATOMIC_RELAXED);
+	tether_owner_t home = tetheri_home_of(node, word);
 
-	if (is_living(tetheri_home_of(node, word), out)) /* what it follows is his by now */
+	if (home == TETHERI_WAITS) /* what it follows is on its way, and has it now: in no other list may it be */
+		return false;
+	if (is_living(home, out)) /* what it follows is his by now */
 		return true;
 	if (tetheri_word_type(word) == &tetheri_message_type)
 		return is_wanted((const struct tether_message *)node, out);

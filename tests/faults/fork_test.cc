@@ -856,6 +856,36 @@ TEST_F(Fork, WhatFollowsOursIsOursThoughItWaitsForALostOwner)
 	EXPECT_EQ(tether_drop(&family.group.tag), TETHER_HERE);
 }
 
+/* Its parent has left the owner that it waits for, and has not arrived. */
+TEST_F(Fork, WhatFollowsOneThatIsOnItsWayToUsArrivesWithIt)
+{
+	Family family;
+	Thing children[2];
+	Transfer way;
+	tether_owner_t self = tether_self();
+
+	other.run([&] {
+		tether_bind_group(&family.group, &family_type);
+		EXPECT_EQ(tether_bind_to(&children[0].tether, &both_type, &family.group), 0);
+		EXPECT_EQ(tether_bind_to(&children[1].tether, &thing_type, &family.group), 0);
+	});
+	for (Thing &child : children)
+		EXPECT_EQ(tether_drop(&child.tether), TETHER_QUEUED);
+	other.run([&] { EXPECT_EQ(tether_hand_off(&family.group.tag, self, &way.transfer), 0); });
+	in_fork([&] {
+		tether_drain(0);
+		EXPECT_EQ(way.arrivals, std::vector<enum tether_arrival>{TETHER_RECEIVED});
+		EXPECT_TRUE(children[0].ended_once_here() && children[1].ended_once_here());
+		EXPECT_EQ(tether_drop(&family.group.tag), TETHER_HERE);
+		expect_balanced(stats());
+		EXPECT_EQ(reports.take_kinds(), Kinds{});
+	});
+	drain_other();
+	tether_drain(0);
+	EXPECT_TRUE(children[0].ended_once_here() && children[1].ended_once_here());
+	EXPECT_EQ(tether_drop(&family.group.tag), TETHER_HERE);
+}
+
 TEST_F(Fork, WhatIsPendingForTheThreadThatForksIsHandledInBoth)
 {
 	int fd = tether_fd();
