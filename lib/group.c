@@ -133,9 +133,21 @@ void tetheri_group_depart(struct tether *tag, uint64_t word)
 		__atomic_store_n(&group_of(tag)->waiting_, OPEN, __ATOMIC_RELAXED);
 }
 
+/* An orphan's destructor may run here, and leave by an exception; then the rest is sent as that passes. */
+static void send_home(struct tetheri_list *list)
+{
+	struct tether *child;
+
+	while ((child = list->first)) {
+		list->first = tetheri_next(child);
+		tetheri_note(child, TETHER_EVENT_DROPPED, NULL);
+		tetheri_send_home(child);
+	}
+}
+
 void tetheri_group_arrive(struct tether *tag)
 {
-	struct tetheri_list list = {NULL, NULL};
+	struct tetheri_list list __attribute__((cleanup(send_home))) = {NULL, NULL};
 
 	if (!is_group(__atomic_load_n(&tag->state_, __ATOMIC_RELAXED)))
 		return;
@@ -149,11 +161,7 @@ void tetheri_group_arrive(struct tether *tag)
 		list.first = child;
 		child = older;
 	}
-	for (child = list.first; child; child = list.first) {
-		list.first = tetheri_next(child);
-		tetheri_note(child, TETHER_EVENT_DROPPED, NULL);
-		tetheri_send_home(child);
-	}
+	send_home(&list);
 }
 
 /* ---- A parent outlives its children ---------------------------------------------------------- */

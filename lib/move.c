@@ -16,7 +16,7 @@
  * Invariant: while the state is TRANSIT or TRANSIT_DROPPED, only who holds the message writes the tag's other
  *   words, or leaves the state.
  * Invariant: `arrived` is called once for each hand-off that returned 0, before the object is destroyed, as
- *   the transfer may lie in it.
+ *   the transfer may lie in it. What ended on its way is destroyed also if `arrived` does not return.
  *
  * What could hurt, and why it does not:
  *   hand-off/drop    one CAS each on `state_`: the drop finds BOUND and the hand-off is refused, or it finds TRANSIT.
@@ -120,6 +120,25 @@ static bool settle_down(struct tether *tag)
 	return false;
 }
 
+/* What is to be done with it when `arrived` has been called, also if that leaves by an exception. */
+struct arrival {
+	struct tether *tag;
+	void (*finish)(struct tether *tag); /* NULL: nothing */
+};
+
+static void end_arrival(struct arrival *arrival)
+{
+	if (arrival->finish)
+		arrival->finish(arrival->tag);
+}
+
+static void tell(struct tether_transfer *transfer, enum tether_arrival how, void (*finish)(struct tether *tag))
+{
+	struct arrival arrival __attribute__((cleanup(end_arrival))) = {transfer->tag_, finish};
+
+	transfer->arrived(transfer, arrival.tag, how);
+}
+
 static void arrive(struct tether_transfer *transfer)
 {
 	struct tether *tag = transfer->tag_;
@@ -129,16 +148,26 @@ static void arrive(struct tether_transfer *transfer)
 		tetheri_note(tag, TETHER_EVENT_RECEIVED, NULL);
 	tetheri_group_arrive(tag);
 	if (!is_alive)
-		transfer->arrived(transfer, tag, TETHER_ENDED_AWAY);
+		tell(transfer, TETHER_ENDED_AWAY, tetheri_run_later);
 	else
-		transfer->arrived(transfer, tag, transfer->is_back_ ? TETHER_CAME_BACK : TETHER_RECEIVED);
-	if (!is_alive)
-		tetheri_run_later(tag);
+		tell(transfer, transfer->is_back_ ? TETHER_CAME_BACK : TETHER_RECEIVED, NULL);
+}
+
+static void be_orphan(struct tether *tag)
+{
+	(void)tetheri_orphan(tag, TETHERI_BY_DROP, NULL);
+}
+
+static void tell_of_stranding(struct tether_transfer *const *transfer)
+{
+	tell(*transfer, TETHER_STRANDED, be_orphan);
 }
 
 /* Neither its receiver nor its sender lives: it counts as dropped by whoever found that out. */
 static void strand(struct tether_transfer *transfer)
 {
+	/* When its children have gone their way, of which one may throw. */
+	struct tether_transfer *stranded __attribute__((cleanup(tell_of_stranding))) = transfer;
 	struct tether *tag = transfer->tag_;
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
 
@@ -152,8 +181,6 @@ static void strand(struct tether_transfer *transfer)
 	tetheri_note(tag, TETHER_EVENT_DROPPED, NULL);
 	__atomic_store_n(&tag->owner_, transfer->from_ | TETHERI_DROPPED_BIT, __ATOMIC_RELEASE);
 	tetheri_group_arrive(tag);
-	transfer->arrived(transfer, tag, TETHER_STRANDED);
-	(void)tetheri_orphan(tag, TETHERI_BY_DROP, NULL);
 }
 
 static void send_back(struct tether_transfer *transfer)

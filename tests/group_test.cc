@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include <memory>
+#include <stdexcept>
 
 namespace
 {
@@ -542,6 +543,24 @@ TEST_F(Group, MovesAndDropsAtOnceLoseNothing)
 			ASSERT_TRUE(one->ended_once_on(conn.ended_on)) << "round " << round;
 		}
 	}
+}
+
+/* As destructors written in C++ may throw. */
+TEST_F(Group, StrandedLosesNobodyThoughAChildThrows)
+{
+	Thing second;
+
+	*child.at_end = [] { throw std::runtime_error("from a child"); };
+	bind(&anywhere_parent_type, &anywhere_type);
+	home.run([&] { ASSERT_EQ(tether_bind_to(&second.tether, &anywhere_type, &parent.group), 0); });
+	hand_off(home, other);
+	EXPECT_EQ(tether_drop(&child.tether), TETHER_QUEUED);
+	EXPECT_EQ(tether_drop(&second.tether), TETHER_QUEUED);
+	home.end();
+	other.run([] { EXPECT_THROW(tether_owner_exit(), std::runtime_error); });
+	EXPECT_TRUE(child.ended_once_on(other.id()));
+	EXPECT_TRUE(second.ended_once_on(other.id()));
+	EXPECT_TRUE(parent.ended_once_on(other.id()));
 }
 
 } // namespace

@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <memory>
+#include <stdexcept>
 #include <tuple>
 
 namespace
@@ -166,6 +167,29 @@ TEST_F(HandOff, DroppedTwiceOnItsWayIsReported)
 	EXPECT_EQ(tether_drop(&thing.tether), TETHER_REFUSED);
 	EXPECT_EQ(reports.take_kinds(), Kinds{TETHER_DOUBLE_DROP});
 	drain(other);
+	EXPECT_TRUE(thing.ended_once_on(other.id()));
+}
+
+/* As callbacks written in C++ may throw. */
+TEST_F(HandOff, DroppedOnItsWayEndsThoughTheArrivalThrows)
+{
+	bind_at_home();
+	EXPECT_EQ(hand_off(other.owner()), 0);
+	EXPECT_EQ(tether_drop(&thing.tether), TETHER_QUEUED);
+	journey.at_arrival = [](struct tether *) { throw std::runtime_error("arrived"); };
+	other.run([] { EXPECT_THROW(tether_drain(0), std::runtime_error); });
+	EXPECT_TRUE(journey.ended_once(TETHER_ENDED_AWAY, other.id()));
+	EXPECT_TRUE(thing.ended_once_on(other.id()));
+}
+
+TEST_F(HandOff, OfAnOrphanAppliesItsPolicyThoughTheArrivalThrows)
+{
+	bind_at_home(&anywhere_type);
+	EXPECT_EQ(hand_off(other.owner()), 0);
+	home.end();
+	journey.at_arrival = [](struct tether *) { throw std::runtime_error("stranded"); };
+	other.run([] { EXPECT_THROW(tether_owner_exit(), std::runtime_error); });
+	EXPECT_TRUE(journey.ended_once(TETHER_STRANDED, other.id()));
 	EXPECT_TRUE(thing.ended_once_on(other.id()));
 }
 
