@@ -15,7 +15,7 @@
  * before it departs, or a list. Who takes the list closes it by the same XCHG, so nobody is left behind.
  *
  * Invariant: a child counts in its parent's `children_` from its bind until its destructor has returned (or
- *   it was leaked, or ended), and the parent is not destroyed before. So who holds a child may read its parent.
+ *   it was leaked, or ended, or that destructor gives the parent away), and the parent is not destroyed before. So who holds a child may read its parent.
  * Invariant: `children_` is written by the owner of the root with a load and a store, while its inbox is open and the
  *   parent is not dropped; by RMWs else: then nobody writes it the first way any more.
  * Invariant: a living child's `owner_` repeats its parent's address, so that no address is followed that something

@@ -413,6 +413,9 @@ void tetheri_run_here(struct tether *tag);        /* now, and whatever it drops 
 void tetheri_run_queue(struct tether *node);      /* behind what is running */
 void tetheri_run_later(struct tether *tag);       /* after the destructor that is running */
 void tetheri_run_again(struct tether *tag);       /* after what is running: a parent, after its last child */
+/* Before the caller gives `root` away: the child whose destructor is running does not count in its parent any more,
+ * if that goes with it, as others may count there from now on. */
+void tetheri_run_let_parent_go(const struct tether *root);
 void tetheri_run_undelivered(struct tether_message *message);
 
 /* The one that is running, though the thread may have become an owner meanwhile; else the owner's. */
@@ -509,6 +512,15 @@ static inline struct tether *tetheri_group_root(const struct tether *child)
 	while (tetheri_state_follows(tetheri_word_state(__atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE))))
 		tag = tetheri_group_parent(tag);
 	return tag;
+}
+
+/* Who decides whose a parent is: itself, or its root. */
+static inline const struct tether *tetheri_group_decider(const struct tether *parent)
+{
+	/* Acquire: as in tetheri_group_root. */
+	enum tetheri_state state = tetheri_word_state(__atomic_load_n(&parent->state_, __ATOMIC_ACQUIRE));
+
+	return tetheri_state_follows(state) ? tetheri_group_root(parent) : parent;
 }
 
 tether_owner_t tetheri_group_route(struct tether *child); /* who shall run it; or it waits, and is not ours any more */

@@ -92,6 +92,7 @@ int tether_lend(struct tether *tag, tether_owner_t to)
 		return -ENOMEM;
 	*loan = (struct tetheri_loan){.tag = tag, .origin = tetheri_tag_origin(tag)};
 	tetheri_tsan_release(tag);
+	tetheri_run_let_parent_go(tag);
 	tetheri_loans_lock();
 	error = lend(tag, word, to, slot, loan);
 	tetheri_loans_unlock();
@@ -153,6 +154,7 @@ int tether_return(struct tether *tag)
 	}
 	tetheri_note(tag, TETHER_EVENT_RETURNED, TETHERI_CALLER);
 	tetheri_tsan_release(tag);
+	tetheri_run_let_parent_go(tag);
 	struct tetheri_loan *loan = (struct tetheri_loan *)(uintptr_t)tag->next_;
 	tether_owner_t home = __atomic_load_n(&tag->hint_, __ATOMIC_RELAXED);
 	tetheri_loans_lock();

@@ -248,6 +248,7 @@ int tether_hand_off(struct tether *tag, tether_owner_t to, struct tether_transfe
 	transfer->is_back_ = false;
 	tetheri_note(tag, TETHER_EVENT_HANDED_OFF, TETHERI_CALLER);
 	tetheri_tsan_release(tag);
+	tetheri_run_let_parent_go(tag);
 	if (!set_out(tag, word, to)) {
 		tetheri_message_unmark(&transfer->message_);
 		tetheri_group_arrive(tag); /* nobody waits for a root that stays */
@@ -286,6 +287,8 @@ int tether_give(struct tether *tag, tether_owner_t expected, tether_owner_t to)
 		return -EINVAL;
 	tetheri_note(tag, TETHER_EVENT_HANDED_OFF, TETHERI_CALLER);
 	tetheri_tsan_release(tag);
+	if (owner == tether_self_)
+		tetheri_run_let_parent_go(tag);
 	/* Release: what the giver did to it, before who finds itself its owner. Acquire: the same of who gave it
 	 * before. No CAS on `state_`, which stays BOUND: a drop that comes in between takes one owner or the other. */
 	if (!__atomic_compare_exchange_n(&tag->owner_, &owner, to, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))

@@ -93,6 +93,14 @@ static __attribute__((noinline)) void leave_parent(struct tetheri_runner *runner
 	tetheri_group_leave(parent);
 }
 
+void tetheri_run_let_parent_go(const struct tether *root)
+{
+	struct tetheri_runner *runner = tetheri_runner();
+
+	if (tetheri_unlikely(runner->parent) && tetheri_group_decider(runner->parent) == root)
+		leave_parent(runner);
+}
+
 /* It returned, or else it did not. */
 static inline void end_destructor(struct tetheri_runner *runner)
 {

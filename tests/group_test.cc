@@ -563,4 +563,46 @@ TEST_F(Group, StrandedLosesNobodyThoughAChildThrows)
 	EXPECT_TRUE(parent.ended_once_on(other.id()));
 }
 
+/* What a connection does that goes to the idle ones when its last stream has gone. The new owner counts children before
+ * that stream's destructor has returned. */
+TEST_F(Group, MovedByTheDestructorOfAChildCountsEachOnce)
+{
+	std::atomic<size_t> round{0}, moved{0};
+	size_t rounds = scaled(20000);
+	tether_owner_t here = tether_self();
+	Parent parents[2];
+
+	std::thread mover([&] {
+		for (size_t i = 0; i < rounds; i++) {
+			Parent &mine = parents[i % 2];
+			Thing stream([&] {
+				ASSERT_EQ(tether_hand_off(&mine.group.tag, here, &mine.transfer), 0);
+				for (volatile size_t spins = 0; spins < i % 1000; spins = spins + 1)
+					;
+			});
+
+			tether_bind_group(&mine.group, &parent_type);
+			ASSERT_EQ(tether_bind_to(&stream.tether, &thing_type, &mine.group), 0);
+			ASSERT_EQ(tether_drop(&stream.tether), TETHER_HERE);
+			for (moved = i + 1; round <= i;)
+				sched_yield();
+		}
+	});
+	for (; round < rounds; round++) {
+		struct tether_group *group = &parents[round % 2].group;
+		Thing streams[30];
+
+		while (tether_drain(1) == 0)
+			;
+		for (Thing &stream : streams)
+			ASSERT_EQ(tether_bind_to(&stream.tether, &thing_type, group), 0);
+		for (Thing &stream : streams)
+			ASSERT_EQ(tether_drop(&stream.tether), TETHER_HERE);
+		while (moved <= round)
+			sched_yield();
+		EXPECT_EQ(tether_drop(&group->tag), TETHER_HERE) << "it has no children left";
+	}
+	mover.join();
+}
+
 } // namespace

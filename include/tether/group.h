@@ -9,8 +9,9 @@
  *     tether_hand_off(&c->group.tag, to, &c->transfer);      // and all of them are `to`'s
  *
  * A child cannot be moved, lent or shared by itself. A child may be a parent too. A dropped parent is
- * destroyed after its last child; until then a child's destructor may use it. Children of a parent that is lent are
- * the borrower's as well, and die there.
+ * destroyed after its last child; until then a child's destructor may use it. (It may give it away, too, and has left
+ * it then: what becomes of it from there on is another's.) Children of a parent that is lent are the borrower's as
+ * well, and die there.
  *
  * Fork, signal handlers, thread exit, dlclose: as for any object, see tag.h. */
 #ifndef TETHER_GROUP_H
