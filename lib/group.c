@@ -70,6 +70,16 @@ static bool may_follow(const struct tether_type *type, const struct tether_group
 	return false;
 }
 
+static void count_child(struct tether_group *parent)
+{
+	/* Relaxed, both: the child's bind publishes nothing of the parent. Once our inbox is closed others run its orphans,
+	 * and count. */
+	if (tetheri_likely(tether_open_self_ == tether_self_))
+		__atomic_store_n(&parent->children_, __atomic_load_n(&parent->children_, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+	else
+		__atomic_fetch_add(&parent->children_, 1, __ATOMIC_RELAXED);
+}
+
 int tether_bind_to(struct tether *child, const struct tether_type *type, struct tether_group *parent)
 {
 	enum tether_kind why;
@@ -81,7 +91,7 @@ int tether_bind_to(struct tether *child, const struct tether_type *type, struct 
 		tetheri_report_tag(why, "bind_to", &parent->tag, TETHERI_CALLER);
 		return -EINVAL;
 	}
-	__atomic_store_n(&parent->children_, __atomic_load_n(&parent->children_, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+	count_child(parent);
 	tetheri_note(child, TETHER_EVENT_BOUND, TETHERI_CALLER);
 	tetheri_tag_start(child, type, TETHERI_FOLLOWS, tetheri_group_owner_word(&parent->tag), (uintptr_t)&parent->tag,
 	                  tetheri_origin_now(__builtin_frame_address(0), TETHERI_CALLER));

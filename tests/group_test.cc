@@ -605,4 +605,32 @@ TEST_F(Group, MovedByTheDestructorOfAChildCountsEachOnce)
 	mover.join();
 }
 
+/* Its thread goes on with what is its own, while others find its orphans. */
+TEST_F(Group, OfAnOwnerThatHasEndedCountsEachOnce)
+{
+	std::vector<std::unique_ptr<Thing>> orphans(scaled(20000));
+	std::atomic<size_t> ready{0};
+
+	std::thread ended([&] {
+		tether_bind_group(&parent.group, &parent_type);
+		for (std::unique_ptr<Thing> &orphan : orphans) {
+			orphan = std::make_unique<Thing>();
+			ASSERT_EQ(tether_bind_to(&orphan->tether, &anywhere_type, &parent.group), 0);
+		}
+		tether_owner_exit();
+		meet(ready, 2);
+		for (size_t i = 0; i < orphans.size(); i++) {
+			EXPECT_EQ(tether_bind_to(&child.tether, &thing_type, &parent.group), 0);
+			EXPECT_EQ(tether_drop(&child.tether), TETHER_HERE);
+		}
+		meet(ready, 4);
+		EXPECT_EQ(tether_drop(&parent.group.tag), TETHER_HERE) << "it has no children left";
+	});
+	meet(ready, 2);
+	for (std::unique_ptr<Thing> &orphan : orphans)
+		EXPECT_EQ(tether_drop(&orphan->tether), TETHER_ORPHANED);
+	meet(ready, 4);
+	ended.join();
+}
+
 } // namespace
