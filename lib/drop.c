@@ -270,7 +270,17 @@ static bool send_to_heir(struct tether *tag, const struct tether_type *type)
 	return false;
 }
 
-static void leak(struct tether *tag, const struct tether_type *type, const void *address)
+/* Its parent need not wait for it; so it must not be asked for its parent any more. */
+static void abandon_parent(struct tether *tag, uint64_t word, enum tetheri_found found)
+{
+	struct tether *parent = tetheri_group_parent(tag);
+
+	__atomic_store_n(&tag->state_, tetheri_word_with(word, TETHERI_DROPPED), __ATOMIC_RELAXED);
+	if (tetheri_group_leave(parent) && !(found == TETHERI_BY_DROP_LATER && tetheri_inbox_push_self(parent)))
+		tetheri_run_again(parent);
+}
+
+static void leak(struct tether *tag, const struct tether_type *type, enum tetheri_found found, const void *address)
 {
 	struct tetheri_event event = {.kind = TETHER_LEAKED, .operation = "drop", .tag = tag, .type = type, .address = address};
 
@@ -278,12 +288,8 @@ static void leak(struct tether *tag, const struct tether_type *type, const void 
 	event.word = __atomic_load_n(&tag->state_, __ATOMIC_RELAXED);
 	tetheri_count_shared(leaked);
 	tetheri_report(&event);
-	if (tetheri_word_state(event.word) != TETHERI_FOLLOWS_DROPPED)
-		return;
-	/* Its parent need not wait for it; so it must not be asked for its parent any more. */
-	struct tether *parent = tetheri_group_parent(tag);
-	__atomic_store_n(&tag->state_, tetheri_word_with(event.word, TETHERI_DROPPED), __ATOMIC_RELAXED);
-	tetheri_group_leave(parent);
+	if (tetheri_word_state(event.word) == TETHERI_FOLLOWS_DROPPED)
+		abandon_parent(tag, event.word, found);
 }
 
 /* Its owner did not survive a fork, and its type wants what was pending then to be destroyed in the child, too. */
@@ -336,7 +342,7 @@ enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found,
 	if (anywhere)
 		run_orphan(tag, found);
 	else
-		leak(tag, type, caller ? caller : TETHERI_CALLER);
+		leak(tag, type, found, caller ? caller : TETHERI_CALLER);
 	return TETHER_ORPHANED;
 }
 
@@ -349,6 +355,6 @@ void tetheri_lose(struct tether *node)
 		return;
 	}
 	tetheri_count_add(tetheri_counts(), orphaned, 1);
-	leak(node, &tetheri_message_type, TETHERI_CALLER);
+	leak(node, &tetheri_message_type, TETHERI_BY_CUT, TETHERI_CALLER);
 	tetheri_message_unmark(message);
 }

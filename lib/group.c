@@ -201,7 +201,7 @@ static bool counts_alone(const struct tether *parent)
 	return !tetheri_state_is_dropped(state) && __atomic_load_n(&root->owner_, __ATOMIC_RELAXED) == tether_open_self_;
 }
 
-void tetheri_group_leave(struct tether *parent)
+bool tetheri_group_leave(struct tether *parent)
 {
 	uint64_t *children = &group_of(parent)->children_;
 	uint64_t left;
@@ -213,6 +213,5 @@ void tetheri_group_leave(struct tether *parent)
 		/* Release: the child's end, before the parent's. Acquire: as the last one, all the others' ends. */
 		left = __atomic_sub_fetch(children, 1, __ATOMIC_ACQ_REL);
 	}
-	if (left == RUN_LATER)
-		tetheri_run_again(parent);
+	return left == RUN_LATER;
 }

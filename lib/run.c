@@ -90,7 +90,8 @@ static __attribute__((noinline)) void leave_parent(struct tetheri_runner *runner
 	struct tether *parent = runner->parent;
 
 	runner->parent = NULL;
-	tetheri_group_leave(parent);
+	if (tetheri_group_leave(parent))
+		tetheri_run_again(parent);
 }
 
 void tetheri_run_let_parent_go(const struct tether *root)

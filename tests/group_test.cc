@@ -633,4 +633,18 @@ TEST_F(Group, OfAnOwnerThatHasEndedCountsEachOnce)
 	ended.join();
 }
 
+/* It may be a signal handler that finds out, where no destructor may run. */
+TEST_F(Group, LastChildThatIsDroppedForLaterAndLeakedHasItsParentRunByTheNextDrain)
+{
+	tether_self();
+	bind(&anywhere_parent_type, &thing_type);
+	home.end();
+	EXPECT_EQ(tether_drop(&parent.group.tag), TETHER_QUEUED);
+	EXPECT_EQ(tether_drop_later(&child.tether), TETHER_ORPHANED);
+	EXPECT_EQ(reports.take_kinds(), Kinds{TETHER_LEAKED});
+	EXPECT_EQ(parent.ends, 0);
+	EXPECT_EQ(tether_drain(0), 1U);
+	EXPECT_TRUE(parent.ended_once_on(pthread_self()));
+}
+
 } // namespace
