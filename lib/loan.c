@@ -132,9 +132,17 @@ static bool end_loan(struct tether *tag, tether_owner_t home, tetheri_origin_t o
 	return true;
 }
 
-static void go_home(struct tether *tag, tether_owner_t home, tetheri_origin_t origin)
+/* The caller has borrowed it. Off the list and out of its state under one lock: a fork finds it lent, or home. */
+static void give_back(struct tether *tag, struct tetheri_loan *loan)
 {
-	if (!end_loan(tag, home, origin))
+	tether_owner_t home = __atomic_load_n(&tag->hint_, __ATOMIC_RELAXED);
+
+	tetheri_loans_lock();
+	take_off(loan);
+	bool is_dropped = end_loan(tag, home, loan->origin);
+	tetheri_loans_unlock();
+	free(loan);
+	if (!is_dropped)
 		return;
 	tetheri_note(tag, TETHER_EVENT_DROPPED, NULL);
 	tetheri_send_home(tag);
@@ -155,27 +163,15 @@ int tether_return(struct tether *tag)
 	tetheri_note(tag, TETHER_EVENT_RETURNED, TETHERI_CALLER);
 	tetheri_tsan_release(tag);
 	tetheri_run_let_parent_go(tag);
-	struct tetheri_loan *loan = (struct tetheri_loan *)(uintptr_t)tag->next_;
-	tether_owner_t home = __atomic_load_n(&tag->hint_, __ATOMIC_RELAXED);
-	tetheri_loans_lock();
-	take_off(loan);
-	tetheri_loans_unlock();
-	tetheri_origin_t origin = loan->origin;
-	free(loan);
-	go_home(tag, home, origin);
+	give_back(tag, (struct tetheri_loan *)(uintptr_t)tag->next_);
 	return 0;
 }
 
-/* The next loan of a borrower, off its list; NULL: none, and the list is closed. */
-static struct tetheri_loan *take_next(struct tetheri_slot *slot)
+/* A loan of a borrower; NULL: it has none, and the list is closed. */
+static struct tetheri_loan *next_loan(struct tetheri_slot *slot)
 {
 	tetheri_loans_lock();
 	struct tetheri_loan *loan = slot->loans;
-	if (loan) {
-		slot->loans = loan->next;
-		if (loan->next)
-			loan->next->link = &slot->loans;
-	}
 	slot->loans_closed = !loan;
 	tetheri_loans_unlock();
 	return loan;
@@ -185,15 +181,10 @@ void tetheri_loans_end(struct tetheri_slot *slot)
 {
 	struct tetheri_loan *loan;
 
-	while ((loan = take_next(slot))) {
-		struct tether *tag = loan->tag;
-		tetheri_origin_t origin = loan->origin;
-		tether_owner_t home = __atomic_load_n(&tag->hint_, __ATOMIC_RELAXED);
-
-		free(loan);
-		tetheri_report_tag(TETHER_NOT_RETURNED, "owner's end", tag, TETHERI_CALLER);
-		tetheri_note(tag, TETHER_EVENT_RETURNED, NULL);
-		go_home(tag, home, origin);
+	while ((loan = next_loan(slot))) {
+		tetheri_report_tag(TETHER_NOT_RETURNED, "owner's end", loan->tag, TETHERI_CALLER);
+		tetheri_note(loan->tag, TETHER_EVENT_RETURNED, NULL);
+		give_back(loan->tag, loan);
 	}
 }
 
