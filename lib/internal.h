@@ -476,7 +476,8 @@ int tetheri_move_to(tether_owner_t to, struct tetheri_slot **slot, const char *o
 /* loan.c */
 void tetheri_loans_lock(void);
 void tetheri_loans_unlock(void);
-void tetheri_loans_end(struct tetheri_slot *slot); /* the caller's: what it has borrowed goes home, reported */
+void tetheri_loans_begin(struct tetheri_slot *slot); /* it has a new owner, whose id is there already */
+void tetheri_loans_end(struct tetheri_slot *slot);   /* the caller's: what it has borrowed goes home, reported */
 /* Of an owner that a fork left behind, under the lock: what it has borrowed goes home. What was dropped meanwhile goes on the list. */
 void tetheri_loans_lost(struct tetheri_slot *slot, struct tetheri_list *dropped);
 

@@ -132,6 +132,13 @@ static bool end_loan(struct tether *tag, tether_owner_t home, tetheri_origin_t o
 	return true;
 }
 
+void tetheri_loans_begin(struct tetheri_slot *slot)
+{
+	tetheri_loans_lock();
+	slot->loans_closed = false;
+	tetheri_loans_unlock();
+}
+
 /* The caller has borrowed it. Off the list and out of its state under one lock: a fork finds it lent, or home. */
 static void give_back(struct tether *tag, struct tetheri_loan *loan)
 {

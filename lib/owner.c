@@ -187,12 +187,13 @@ struct tetheri_slot *tetheri_slot_open(tetheri_origin_t made, const char *name, 
 		uint64_t id = next_id(slot);
 		slot_begin(slot, made, name, is_logical ? 0 : (int)syscall(SYS_gettid));
 		slot->in_use = true;
-		slot->parks = slot->ending = slot->loans_closed = false;
+		slot->parks = slot->ending = false;
 		slot->outer = NULL;
 		slot->active = NULL;
 		/* Release: who finds the id finds what the last owner left in order. Before the inbox is open: else the
 		 * last owner would seem to live again. */
 		atomic_store_explicit(&slot->id, id, memory_order_release);
+		tetheri_loans_begin(slot); /* after the id: who lends to the last owner finds that, or the list closed */
 		tetheri_inbox_open(slot);
 		/* Release: who enters it finds all this. */
 		atomic_store_explicit(&slot->inside, is_logical ? id : 0, memory_order_release);
