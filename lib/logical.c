@@ -122,9 +122,14 @@ bool tetheri_logical_come_back(struct tetheri_slot *home)
 
 /* ---- A thread's end -------------------------------------------------------------------------- */
 
-/* No stack of this thread goes on. */
+/* No stack of this thread goes on. A child whose destructor was halfway has left its parent all the same. */
 static void forget_callbacks(struct tetheri_runner *runner)
 {
+	struct tether *parent = runner->parent;
+
+	runner->parent = NULL;
+	if (parent && tetheri_group_leave(parent))
+		tetheri_run_again(parent);
 	runner->in_destructor = runner->draining = false;
 	runner->destroying = NULL;
 	runner->frames = 0;

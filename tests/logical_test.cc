@@ -946,6 +946,37 @@ TEST_F(Logical, ThreadThatEndsHalfwayGivesItUp)
 	EXPECT_EQ(last.calls, 1);
 }
 
+TEST_F(Logical, ThreadThatEndsInAChildsDestructorLetsItsParentGo)
+{
+	struct Family {
+		struct tether_group group;
+		int ends;
+		static void destroy(void *object) { static_cast<Family *>(object)->ends++; }
+	};
+	static const tether_type family_type = TETHER_TYPE_RULES(Family, group.tag, Family::destroy, TETHER_GROUP);
+	Family family = {};
+	Thing child{[] { Fibers::give_up(); }}, next;
+	Fibers fibers(fiber, other);
+
+	elsewhere([&] {
+		fibers.run(
+			[&] {
+				tether_bind(&next.tether, &thing_type);
+				tether_bind_group(&family.group, &family_type);
+				EXPECT_EQ(tether_bind_to(&child.tether, &thing_type, &family.group), 0);
+				EXPECT_EQ(tether_drop(&family.group.tag), TETHER_QUEUED) << "it waits for its child";
+				tether_drop(&child.tether);
+			},
+			[] {});
+	});
+	EXPECT_EQ(reports.take_kinds(), Kinds{TETHER_EXIT_INSIDE});
+	as(fiber, [&] {
+		EXPECT_EQ(tether_drain(0), 1U);
+		EXPECT_EQ(family.ends, 1);
+		EXPECT_EQ(tether_drop(&next.tether), TETHER_HERE);
+	});
+}
+
 /* ---- What is told ---------------------------------------------------------------------------- */
 
 TEST_F(Logical, ReportsSayWhoIsInside)
