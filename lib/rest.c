@@ -118,12 +118,19 @@ static void run_watched(struct tetheri_run *run, struct rest *rest)
 		tell(rest, atomic_load_explicit(&watched->sent_by, memory_order_relaxed));
 }
 
+/* Still open: something that it ran has left by an exception, and the owner lives on. */
+static void end_unless_open(struct tetheri_slot *const *slot)
+{
+	(*slot)->ending = !tetheri_slot_is_open(*slot);
+}
+
 static bool run_and_close(struct rest *rest)
 {
 	struct tetheri_run run __attribute__((cleanup(tetheri_run_leave)));
+	struct tetheri_slot *ending __attribute__((cleanup(end_unless_open))) = rest->slot;
 
 	tetheri_run_enter(&run, true);
-	rest->slot->ending = true;
+	ending->ending = true;
 	allow(rest, QUIET_NODES / 2);
 	if (!run_all(&run, rest))
 		run_watched(&run, rest);

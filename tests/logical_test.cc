@@ -615,6 +615,25 @@ TEST_F(Logical, EndThatAnExceptionBreaksOffGoesOn)
 	EXPECT_EQ(last.ends, 1);
 }
 
+TEST_F(Logical, EndThatAnExceptionBreaksOffLeavesAnOwnerThatReceives)
+{
+	Note throws{[] { throw std::runtime_error("from a message"); }};
+	struct tether_transfer transfer;
+	Thing thing;
+
+	tether_transfer_init(&transfer, [](struct tether_transfer *, struct tether *, enum tether_arrival arrival) {
+		EXPECT_EQ(arrival, TETHER_RECEIVED);
+	});
+	EXPECT_EQ(tether_post(fiber, &throws.message), 0);
+	EXPECT_THROW(tether_owner_end(fiber), std::runtime_error);
+	tether_bind(&thing.tether, &thing_type);
+	EXPECT_EQ(tether_hand_off(&thing.tether, fiber, &transfer), 0);
+	as(fiber, [&] {
+		EXPECT_EQ(tether_drain(0), 1U);
+		EXPECT_EQ(tether_drop(&thing.tether), TETHER_HERE);
+	});
+}
+
 TEST_F(Logical, ThreadThatEndsInsideIsReportedAndLeaves)
 {
 	Thing thing;
