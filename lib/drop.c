@@ -198,7 +198,7 @@ void tetheri_send_home(struct tether *node)
 	}
 }
 
-static inline enum tether_dropped drop(struct tether *tag, const void *caller)
+static inline __attribute__((always_inline)) enum tether_dropped drop(struct tether *tag, const void *caller)
 {
 	struct marked marked = mark(tag, "drop", caller);
 

@@ -266,7 +266,8 @@ static void skip_library(struct tether_report *out)
 {
 	static const struct {
 		const char *function, *operation;
-	} calls[] = {{"tether_drop", "drop"}, {"tether_drop_later", "drop_later"}, {"tether_post", "post"}};
+	} calls[] = {
+		{"tether_drop", "drop"}, {"tether_drop_later", "drop_later"}, {"tether_post", "post"}, {"tether_ref_put", "ref_put"}};
 	size_t n = sizeof calls / sizeof *calls;
 
 	for (size_t i = 0; i + 1 < out->at.count; i++)
