@@ -213,10 +213,15 @@ static bool sort_out(void)
 	return is_whole;
 }
 
-void tetheri_fork_adopt(struct tetheri_slot *slot)
+bool tetheri_fork_is_waiting(void)
 {
 	/* Relaxed: a hint; the list is under the lock. */
-	if (tetheri_likely(!atomic_load_explicit(&is_waiting, memory_order_relaxed)))
+	return atomic_load_explicit(&is_waiting, memory_order_relaxed);
+}
+
+void tetheri_fork_adopt(struct tetheri_slot *slot)
+{
+	if (tetheri_likely(!tetheri_fork_is_waiting()))
 		return;
 	tetheri_table_lock();
 	atomic_store_explicit(&is_waiting, false, memory_order_relaxed);

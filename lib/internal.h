@@ -239,6 +239,7 @@ static inline void tetheri_fork_look(void)
 	if (!atomic_load_explicit(&tetheri_fork_looks, memory_order_relaxed))
 		atomic_store_explicit(&tetheri_fork_looks, true, memory_order_relaxed);
 }
+bool tetheri_fork_is_waiting(void);                 /* something waits in this child for the first owner that is made */
 void tetheri_fork_adopt(struct tetheri_slot *slot); /* the caller's, which is new: it takes what waits for an owner */
 
 /* name.c */

@@ -75,9 +75,12 @@ static bool is_free(const struct tetheri_slot *slot)
 	return tetheri_logical_inside(slot) == atomic_load_explicit(&slot->id, memory_order_relaxed);
 }
 
-/* Those that the thread is inside of, and those that nobody is: for these it has to be an owner itself. */
+/* Those that the thread is inside of, and those that nobody is: for these it has to be an owner itself, and for what waits
+ * in a child until there is one. */
 static void drain_here(uint64_t end, const void *caller)
 {
+	if (tetheri_fork_is_waiting())
+		(void)tetheri_owner_make(caller);
 	tetheri_logical_visit_mine(drain_current, &end);
 	for (uint32_t i = 0; i < tetheri_table_size(); i++) {
 		struct tetheri_slot *slot = tetheri_table_at(i);

@@ -676,6 +676,21 @@ TEST_F(Fork, WhatDiesInChildrenWaitsForTheFirstOwnerIfTheThreadThatForkedHasNone
 	EXPECT_TRUE(thing->ended_once_on(other.id()));
 }
 
+TEST_F(Fork, WhatWaitsForTheFirstOwnerIsDrainedByAShutdown)
+{
+	std::unique_ptr<Thing> thing = of_other(&both_type);
+
+	EXPECT_EQ(tether_drop(&thing->tether), TETHER_QUEUED);
+	elsewhere([&] {
+		in_fork([&] {
+			EXPECT_EQ(tether_shutdown(0), 0);
+			EXPECT_TRUE(thing->ended_once_here());
+			EXPECT_EQ(stats().pending, 0U);
+		});
+	});
+	drain_other();
+}
+
 struct Family {
 	struct tether_group group;
 	int ends = 0;
