@@ -28,7 +28,11 @@
 /* Values of `waiting_` that are no child's address; a group that was bound as a plain tag has neither. */
 #define CLOSED UINT64_C(0x7465746865722d67)
 #define OPEN (CLOSED + 2)
-#define RUN_LATER (UINT64_C(1) << 63) /* in `children_`: dropped, and to be run after the last of them */
+/* In `children_`, above their number: it was dropped, and is to be run after the last of them; and after how many forks. */
+#define RUN_LATER (UINT64_C(1) << 63)
+#define FORKS_SHIFT 32
+#define FORKS_MASK (RUN_LATER - NUMBER_MASK - 1)
+#define NUMBER_MASK ((UINT64_C(1) << FORKS_SHIFT) - 1)
 
 static struct tether_group *group_of(struct tether *tag)
 {
@@ -178,7 +182,12 @@ void tetheri_group_arrive(struct tether *tag)
 
 bool tetheri_group_has_children(const struct tether *tag, uint64_t word)
 {
-	return is_group(word) && __atomic_load_n(&((const struct tether_group *)tag)->children_, __ATOMIC_RELAXED) & ~RUN_LATER;
+	return is_group(word) && __atomic_load_n(&((const struct tether_group *)tag)->children_, __ATOMIC_RELAXED) & NUMBER_MASK;
+}
+
+static uint64_t forks(void)
+{
+	return (uint64_t)tetheri_stats_forks << FORKS_SHIFT & FORKS_MASK;
 }
 
 bool tetheri_group_defer_slow(struct tether *tag)
@@ -186,10 +195,10 @@ bool tetheri_group_defer_slow(struct tether *tag)
 	uint64_t *children = &group_of(tag)->children_;
 
 	/* Acquire: the children's ends, before their parent's. None can come any more, as it is dropped. */
-	if ((__atomic_load_n(children, __ATOMIC_ACQUIRE) & ~RUN_LATER) == 0)
+	if ((__atomic_load_n(children, __ATOMIC_ACQUIRE) & NUMBER_MASK) == 0)
 		return false;
 	/* Acquire and release: pairs with the last child's, whichever comes second runs the parent. */
-	return __atomic_fetch_or(children, RUN_LATER, __ATOMIC_ACQ_REL) & ~RUN_LATER;
+	return __atomic_fetch_or(children, RUN_LATER | forks(), __ATOMIC_ACQ_REL) & NUMBER_MASK;
 }
 
 /* Does the caller's owner have it, so that nobody else counts its children? */
@@ -213,5 +222,10 @@ bool tetheri_group_leave(struct tether *parent)
 		/* Release: the child's end, before the parent's. Acquire: as the last one, all the others' ends. */
 		left = __atomic_sub_fetch(children, 1, __ATOMIC_ACQ_REL);
 	}
-	return left == RUN_LATER;
+	if ((left & (RUN_LATER | NUMBER_MASK)) != RUN_LATER)
+		return false;
+	/* It was sent in the process that this one was forked from, and is received here. */
+	if (left != (RUN_LATER | forks()))
+		tetheri_count_shared(sent_later);
+	return true;
 }

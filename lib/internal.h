@@ -575,6 +575,7 @@ void tetheri_stats_retire(struct tetheri_slot *slot);            /* under the ta
 void tetheri_stats_clear(struct tetheri_slot *slot);             /* nobody is waking */
 /* In a child, where everything begins at zero but what is pending: that counts as sent by whoever has it. */
 void tetheri_stats_restart(const struct tetheri_list *of_nobody);
+extern unsigned tetheri_stats_forks; /* from the first process to this one; written while there is one thread */
 uint64_t tetheri_stats_unhandled(const struct tetheri_slot *slot); /* of what it has received */
 void tetheri_stats_begin(struct tetheri_slot *slot, uint64_t unhandled);
 void tetheri_stats_take_over(struct tetheri_slot *slot); /* what it has taken was nobody's */

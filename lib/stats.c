@@ -11,6 +11,7 @@
 #include "internal.h"
 
 struct tetheri_counts tetheri_nobody;
+unsigned tetheri_stats_forks;
 
 static struct tether_counters retired; /* under the table's lock */
 
@@ -85,6 +86,7 @@ void tetheri_stats_restart(const struct tetheri_list *of_nobody)
 {
 	uint64_t pending = length(of_nobody) + length(&tetheri_thread.runner.later);
 
+	tetheri_stats_forks++;
 	retired = (struct tether_counters){.bound = 0};
 	clear(&tetheri_nobody);
 	atomic_store_explicit(&tetheri_nobody.received, pending, memory_order_relaxed);

@@ -805,6 +805,7 @@ TEST_F(Fork, AParentThatWaitsForItsChildrenGoesOnWaiting)
 		EXPECT_EQ(tether_drop(&child.tether), TETHER_HERE);
 		EXPECT_EQ(family.ends, 1);
 		EXPECT_EQ(stats().pending, 0U);
+		EXPECT_EQ(stats().sent, stats().queued);
 		expect_balanced(stats());
 	});
 }
