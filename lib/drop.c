@@ -60,6 +60,19 @@ static enum tetheri_state dropped(enum tetheri_state state)
 	}
 }
 
+/* What is shared is destroyed where it is dropped; unless its type says otherwise, or it has children left, which are its
+ * owner's, while that lives. */
+static bool is_nobodys(const struct tether *tag, uint64_t word)
+{
+	struct tetheri_slot *slot;
+
+	if (tetheri_word_type(word)->rules & TETHER_DIES_AT_HOME)
+		return false;
+	return !tetheri_group_has_children(tag, word) ||
+	       tetheri_owner_find(__atomic_load_n(&tag->owner_, __ATOMIC_RELAXED), &slot) != TETHERI_ALIVE ||
+	       !tetheri_slot_is_open(slot);
+}
+
 /* We won the mark, which turned a word with this state into `word`. */
 static struct marked marked_as(struct tether *tag, enum tetheri_state state, uint64_t word)
 {
@@ -67,7 +80,7 @@ static struct marked marked_as(struct tether *tag, enum tetheri_state state, uin
 	case TETHERI_UNBOUND:
 		return (struct marked){NOBODYS, 0, NULL};
 	case TETHERI_SHARED:
-		if (!(tetheri_word_type(word)->rules & TETHER_DIES_AT_HOME))
+		if (is_nobodys(tag, word))
 			return (struct marked){NOBODYS, 0, NULL};
 		break;
 	case TETHERI_MOVING:

@@ -17,7 +17,7 @@
  * Invariant: a child counts in its parent's `children_` from its bind until its destructor has returned (or
  *   it was leaked, or ended, or that destructor gives the parent away), and the parent is not destroyed before. So who holds a child may read its parent.
  * Invariant: `children_` is written by the owner of the root with a load and a store, while its inbox is open and the
- *   parent is not dropped; by RMWs else: then nobody writes it the first way any more.
+ *   parent is neither shared nor dropped; by RMWs else: then nobody writes it the first way any more.
  * Invariant: a living child's `owner_` repeats its parent's address, so that no address is followed that something
  *   wrote over.
  * Invariant: a node that follows keeps `hint_` while it is queued (inbox.c leaves it alone). */
@@ -74,11 +74,22 @@ static bool may_follow(const struct tether_type *type, const struct tether_group
 	return false;
 }
 
+/* Does the caller's owner have it, so that nobody else counts its children? What is shared may be dropped by anybody, and
+ * marked as waiting, at any moment. */
+static bool counts_alone(const struct tether *parent)
+{
+	enum tetheri_state state = tetheri_word_state(__atomic_load_n(&parent->state_, __ATOMIC_RELAXED));
+	const struct tether *root = state == TETHERI_FOLLOWS ? tetheri_group_root(parent) : parent;
+
+	return !tetheri_state_is_dropped(state) && state != TETHERI_SHARED &&
+	       __atomic_load_n(&root->owner_, __ATOMIC_RELAXED) == tether_open_self_;
+}
+
 static void count_child(struct tether_group *parent)
 {
 	/* Relaxed, both: the child's bind publishes nothing of the parent. Once our inbox is closed others run its orphans,
 	 * and count. */
-	if (tetheri_likely(tether_open_self_ == tether_self_))
+	if (tetheri_likely(counts_alone(&parent->tag)))
 		__atomic_store_n(&parent->children_, __atomic_load_n(&parent->children_, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
 	else
 		__atomic_fetch_add(&parent->children_, 1, __ATOMIC_RELAXED);
@@ -199,15 +210,6 @@ bool tetheri_group_defer_slow(struct tether *tag)
 		return false;
 	/* Acquire and release: pairs with the last child's, whichever comes second runs the parent. */
 	return __atomic_fetch_or(children, RUN_LATER | forks(), __ATOMIC_ACQ_REL) & NUMBER_MASK;
-}
-
-/* Does the caller's owner have it, so that nobody else counts its children? */
-static bool counts_alone(const struct tether *parent)
-{
-	enum tetheri_state state = tetheri_word_state(__atomic_load_n(&parent->state_, __ATOMIC_RELAXED));
-	const struct tether *root = state == TETHERI_FOLLOWS ? tetheri_group_root(parent) : parent;
-
-	return !tetheri_state_is_dropped(state) && __atomic_load_n(&root->owner_, __ATOMIC_RELAXED) == tether_open_self_;
 }
 
 bool tetheri_group_leave(struct tether *parent)

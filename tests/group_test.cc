@@ -647,4 +647,50 @@ TEST_F(Group, LastChildThatIsDroppedForLaterAndLeakedHasItsParentRunByTheNextDra
 	EXPECT_TRUE(parent.ended_once_on(pthread_self()));
 }
 
+TEST_F(Group, SharedAndDroppedElsewhereWaitsAtHomeForItsChildren)
+{
+	bind();
+	home.run([&] { EXPECT_EQ(tether_share(&parent.group.tag), 0); });
+	elsewhere([&] { EXPECT_EQ(tether_drop(&parent.group.tag), TETHER_QUEUED); });
+	drain(home);
+	EXPECT_EQ(parent.ends, 0);
+	elsewhere([&] { EXPECT_EQ(tether_drop(&child.tether), TETHER_QUEUED) << "its owner lives"; });
+	drain(home);
+	EXPECT_TRUE(child.ended_once_on(home.id()));
+	EXPECT_TRUE(parent.ended_once_on(home.id()));
+}
+
+TEST_F(Group, SharedAndDroppedElsewhereEndsOnceThoughItsChildrenLeaveMeanwhile)
+{
+	std::atomic<size_t> begun{0}, ended{0};
+	size_t rounds = scaled(20000);
+	std::unique_ptr<Parent> shared;
+
+	std::thread dropper([&] {
+		for (size_t i = 1; i <= rounds; i++) {
+			meet(begun, 2 * i, i % 500);
+			tether_drop(&shared->group.tag);
+			meet(ended, 2 * i);
+		}
+	});
+	for (size_t i = 1; i <= rounds; i++) {
+		Thing streams[20];
+
+		shared = std::make_unique<Parent>();
+		tether_bind_group(&shared->group, &parent_type);
+		for (Thing &stream : streams)
+			EXPECT_EQ(tether_bind_to(&stream.tether, &thing_type, &shared->group), 0);
+		EXPECT_EQ(tether_share(&shared->group.tag), 0);
+		meet(begun, 2 * i);
+		for (Thing &stream : streams)
+			tether_drop(&stream.tether);
+		meet(ended, 2 * i);
+		tether_drain(0);
+		EXPECT_EQ(shared->ends, 1);
+		for (Thing &stream : streams)
+			EXPECT_EQ(stream.ends, 1);
+	}
+	dropper.join();
+}
+
 } // namespace

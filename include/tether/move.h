@@ -86,7 +86,8 @@ TETHER_API int tether_lend(struct tether *tag, tether_owner_t to);
 TETHER_API int tether_return(struct tether *tag);
 
 /** From now on every thread may use the object, and passes its check: Rust's Sync. There is no way back. Dropped, it is
- * destroyed where it is dropped; on the owner that shared it, if its type says TETHER_DIES_AT_HOME.
+ * destroyed where it is dropped; on the owner that shared it, if its type says TETHER_DIES_AT_HOME, or if it is a group
+ * that has children left and that owner lives: they are its own.
  * Its owner's thread. Wait-free. 0, or -EINVAL: refused, reported. */
 TETHER_API int tether_share(struct tether *tag);
 
