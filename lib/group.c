@@ -44,6 +44,13 @@ static bool is_group(uint64_t word)
 	return tetheri_word_type(word)->rules & TETHER_GROUP;
 }
 
+/* Else it was bound as a plain tag, though its type has the rule: nobody follows it, and its count is whatever was there.
+ * Of one that is not on its way. Relaxed: it came with the state. */
+static bool is_bound_as_group(const struct tether_group *group)
+{
+	return __atomic_load_n(&group->waiting_, __ATOMIC_RELAXED) == CLOSED;
+}
+
 /* ---- Following ------------------------------------------------------------------------------- */
 
 void tether_bind_group(struct tether_group *group, const struct tether_type *type)
@@ -65,7 +72,7 @@ static bool may_follow(const struct tether_type *type, const struct tether_group
 
 	if (!is_tag || tetheri_state_is_dropped(state) || owner != tether_self_)
 		*why = tetheri_tag_verdict(tag, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED), word);
-	else if (!is_group(word) || __atomic_load_n(&parent->waiting_, __ATOMIC_RELAXED) != CLOSED)
+	else if (!is_group(word) || !is_bound_as_group(parent))
 		*why = TETHER_BAD_MOVE; /* not bound as a group */
 	else if ((type->rules & TETHER_UNSENDABLE) && !(tetheri_word_type(word)->rules & TETHER_UNSENDABLE))
 		*why = TETHER_UNSENDABLE_MOVED; /* or will be, when the parent moves */
@@ -153,9 +160,14 @@ tether_owner_t tetheri_group_route(struct tether *child)
 
 void tetheri_group_depart(struct tether *tag, uint64_t word)
 {
-	/* Relaxed: the CAS that makes it depart releases it. */
-	if (is_group(word))
-		__atomic_store_n(&group_of(tag)->waiting_, OPEN, __ATOMIC_RELAXED);
+	struct tether_group *group = group_of(tag);
+
+	if (!is_group(word))
+		return;
+	/* Relaxed, both: the CAS that makes it depart releases them. From here on it counts as bound as a group. */
+	if (!is_bound_as_group(group))
+		__atomic_store_n(&group->children_, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&group->waiting_, OPEN, __ATOMIC_RELAXED);
 }
 
 /* An orphan's destructor may run here, and leave by an exception; then the rest is sent as that passes. */
@@ -193,7 +205,9 @@ void tetheri_group_arrive(struct tether *tag)
 
 bool tetheri_group_has_children(const struct tether *tag, uint64_t word)
 {
-	return is_group(word) && __atomic_load_n(&((const struct tether_group *)tag)->children_, __ATOMIC_RELAXED) & NUMBER_MASK;
+	const struct tether_group *group = (const struct tether_group *)tag;
+
+	return is_group(word) && is_bound_as_group(group) && __atomic_load_n(&group->children_, __ATOMIC_RELAXED) & NUMBER_MASK;
 }
 
 static uint64_t forks(void)
@@ -206,7 +220,7 @@ bool tetheri_group_defer_slow(struct tether *tag)
 	uint64_t *children = &group_of(tag)->children_;
 
 	/* Acquire: the children's ends, before their parent's. None can come any more, as it is dropped. */
-	if ((__atomic_load_n(children, __ATOMIC_ACQUIRE) & NUMBER_MASK) == 0)
+	if ((__atomic_load_n(children, __ATOMIC_ACQUIRE) & NUMBER_MASK) == 0 || !is_bound_as_group(group_of(tag)))
 		return false;
 	/* Acquire and release: pairs with the last child's, whichever comes second runs the parent. */
 	return __atomic_fetch_or(children, RUN_LATER | forks(), __ATOMIC_ACQ_REL) & NUMBER_MASK;

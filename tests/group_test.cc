@@ -693,4 +693,21 @@ TEST_F(Group, SharedAndDroppedElsewhereEndsOnceThoughItsChildrenLeaveMeanwhile)
 	dropper.join();
 }
 
+/* Nobody can follow it; what lies where a group counts is not looked at. */
+TEST_F(Group, BoundAsAPlainTagIsDestroyedAsOne)
+{
+	parent.group.children_ = 7;
+	parent.group.waiting_ = 7;
+	home.run([&] { tether_bind(&parent.group.tag, &parent_type); });
+	hand_off(home, other);
+	drain(other);
+	other.run([&] { EXPECT_EQ(tether_drop(&parent.group.tag), TETHER_HERE); });
+	parent.group.children_ = 7;
+	parent.group.waiting_ = 7;
+	home.run([&] {
+		tether_bind(&parent.group.tag, &parent_type);
+		EXPECT_EQ(tether_drop(&parent.group.tag), TETHER_HERE);
+	});
+}
+
 } // namespace
