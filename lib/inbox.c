@@ -101,7 +101,7 @@ static uint64_t stand_back(_Atomic uint64_t *word)
 /* The first of what may be pending for long. */
 static inline void begin_episode(struct tetheri_slot *slot)
 {
-	if (atomic_load_explicit(&tetheri_trace, memory_order_relaxed) & TETHERI_TRACE_STALLS)
+	if (atomic_load_explicit(&tetheri_trace, memory_order_relaxed) & (TETHERI_TRACE_STALLS | TETHERI_TRACE_QUEUES))
 		tetheri_stall_begin(slot);
 }
 

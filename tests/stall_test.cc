@@ -279,6 +279,9 @@ TEST_F(Stall, QueueThatIsTooLongIsToldAtOnce)
 	EXPECT_EQ(caught.report.owner_pending, 101U);
 	EXPECT_NE(caught.text.find("101 pending"), std::string::npos) << caught.text;
 	drop(1000);
+	home.run([] { EXPECT_EQ(tether_drain(0), 1101U); });
+	drop(101);
+	EXPECT_EQ(reports.take_kinds(), Kinds{TETHER_STALLED}) << "it is another episode";
 }
 
 TEST_F(Stall, QueueLongerThanTheHeadCounts)
