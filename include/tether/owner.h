@@ -91,8 +91,8 @@ TETHER_API int tether_owner_end(tether_owner_t owner);
 /** Before the end of the program: drain all owners that live, until nothing is pending and no destructor or message
  * is running, or the time is over. Drained here are the owners that the calling thread is inside of, and logical ones
  * that nobody is inside of; the others' threads drain theirs, as they were woken when something was sent to them, and
- * are waited for. Who enters a logical owner at the moment in which it is drained here is refused, reported: stop your
- * schedulers before. Threads that go on sending are yours to stop. 0 ms: what is pending here is drained, and nobody is waited for.
+ * are waited for. Who enters or ends a logical owner at the moment in which it is drained here is refused, reported: stop
+ * your schedulers before. Threads that go on sending are yours to stop. 0 ms: what is pending here is drained, and nobody is waited for.
  * Any thread, not from a destructor or a message. Blocks as long as its destructors run, and for `timeout_ms`.
  * May make an owner for the thread. 0: at a moment nothing was pending. -ETIMEDOUT: something was left, one report says what, by owner
  * and by type (struct tether_left). -EPERM: in a destructor or a message; reported. */
