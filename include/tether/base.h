@@ -1,5 +1,8 @@
 /* base.h - what every public header needs: linkage, the switch for checks, identities.
- * SPDX-License-Identifier: MIT */
+ * SPDX-License-Identifier: MIT
+ *
+ * Nothing here is called. Fork: numbers mean in the child what they meant before. Signal handlers, thread exit:
+ * the two words below outlive the owner. dlclose: the library stays loaded, and so do they. */
 #ifndef TETHER_BASE_H
 #define TETHER_BASE_H
 
@@ -52,7 +55,7 @@
 TETHER_BEGIN_
 
 /** An owner: the execution context that objects belong to. 0 is no owner. A value is never given out
- * twice in a process, counting what fork inherited; it means nothing in another process. */
+ * twice in a process, counting what fork inherited; in a process that is no child of fork it means nothing. */
 typedef uint64_t tether_owner_t;
 
 /* The calling thread's current owner, or TETHER_NOBODY_ before it has one. Only the library writes it. */

@@ -2,12 +2,12 @@
  * SPDX-License-Identifier: MIT
  *
  * Fork: what was pending for owners that did not survive is forgotten in the child: no destructor runs (but see
- * TETHER_DIES_IN_CHILDREN), no message is called, and such a message has to be initialised before it is posted again. What another
- * thread was just sending, taking or running at that moment is lost there, too. Signal
- * handlers: tether_drop_later, tether_post and tether_try_post, where the thread has an owner; not tether_drop, which
- * may run a destructor. Thread exit: the thread's inbox is drained, then closed; later drops for it
- * take the orphan path. dlclose: see tag.h. Asynchronous cancellation (PTHREAD_CANCEL_ASYNCHRONOUS) is
- * not supported inside any function of the library. */
+ * TETHER_DIES_IN_CHILDREN), no message's function is called, and such a message has to be initialised before it is
+ * posted again. What another thread was just sending, taking or running at that moment is lost there, too.
+ * Signal handlers: tether_drop_later, tether_post and tether_try_post, where the thread has an owner; not tether_drop,
+ * which may run a destructor. Thread exit: the thread's inbox is drained, then closed; later drops for it take the
+ * orphan path. dlclose: see tag.h; a message's function must not be unloaded before it was called.
+ * Asynchronous cancellation (PTHREAD_CANCEL_ASYNCHRONOUS) is not supported inside any function of the library. */
 #ifndef TETHER_DROP_H
 #define TETHER_DROP_H
 
@@ -52,7 +52,7 @@ struct tether_message {
 	void (*fn)(struct tether_message *message, enum tether_fate fate);
 };
 
-/** Initialiser of a message, and the same at run time. */
+/** Initialiser of a message, and the same at run time. Any thread. Not while it is on its way. */
 #define TETHER_MESSAGE_INIT(fn) \
 	{ \
 		{0, 0, 0, 0}, fn \
@@ -68,10 +68,10 @@ TETHER_INLINE_ void tether_message_init(struct tether_message *message, void (*f
  * TETHER_RUN by the owner, or with TETHER_UNDELIVERED.
  * (One case apart: an owner that ends and does not come to rest is cut off, see tether_owner_exit().)
  * Any thread, a signal handler too where the thread has an owner. Lock-free, never allocates.
- * 0: queued. -ESRCH: that owner has gone; the function is called with UNDELIVERED on this thread: before
- * the return, or, inside a destructor or a message, by the thread's next drain (so that a function which
- * posts again does not nest). -EINVAL: `to` is no owner; likewise called, and reported. -EALREADY: the message is still on
- * its way from an earlier post, whose fate it keeps; reported. */
+ * 0: queued. -ESRCH: that owner has gone; the function is called with UNDELIVERED on this thread: before the return,
+ * or, inside a destructor or a message, by the thread's next drain (so that a function which posts again does not
+ * nest). -EINVAL: `to` is no owner; likewise called, and reported. -EALREADY: the message is still on its way from an
+ * earlier post, whose fate it keeps; reported. */
 TETHER_API int tether_post(tether_owner_t to, struct tether_message *message);
 
 /** Like tether_post(), but what cannot be delivered stays with the caller: unless it returns 0, nothing was posted

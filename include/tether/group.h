@@ -29,14 +29,16 @@ struct tether_group {
 	uint64_t waiting_;  /* children that were dropped while it is on its way */
 };
 
-/** tether_bind() for a group, which has no children yet. */
+/** tether_bind() for a group, which has no children yet; the same threads, costs and reports. That the type has the
+ * rule TETHER_GROUP is seen by the first tether_bind_to(). */
 TETHER_API void tether_bind_group(struct tether_group *group, const struct tether_type *type);
 
 /** Bind a new object that follows `parent`: whoever may use the parent may use it, and where the parent
  * goes it goes. It overwrites what the tag held, as tether_bind(). The parent cannot be destroyed before it.
- * The thread that owns the parent (not just any that it is shared with). Wait-free after the type's first
- * object. 0. -EINVAL: the parent is not the caller's, or is dropped, or its type has not the rule TETHER_GROUP; or the
- * child may not be sent and its parent may; reported, and the tag is left all zero. */
+ * The thread that owns the parent (not just any that it is shared with). Wait-free after the type's first object.
+ * 0. -EINVAL: `type` is no type; or the parent is not the caller's, or is dropped, or was not bound by
+ * tether_bind_group() with a type that has the rule TETHER_GROUP; or the child may not be sent and its parent may.
+ * All are reported, and the tag is left all zero. */
 TETHER_API int tether_bind_to(struct tether *child, const struct tether_type *type, struct tether_group *parent);
 
 TETHER_END_

@@ -16,7 +16,8 @@
  * that is inside. None is for signal handlers. Fork: the child's descriptor has the same number and is another one,
  * readable if something is pending; an epoll set that was inherited still watches the parent's, so make a new one. A wake
  * of your own is not called by the fork: make your loop anew, then call tether_drain(0) once.
- * Thread exit: the descriptor is closed after the last wake-up has ended, never before. */
+ * Thread exit: the descriptor is closed after the last wake-up has ended, never before. dlclose: take back your own
+ * wake and `over` before their module goes. */
 #ifndef TETHER_LOOP_H
 #define TETHER_LOOP_H
 

@@ -10,14 +10,14 @@
  *             claim       v   share             owned by a
  *                  lent to b --return--> owned by a
  *
- * Only its owner may move an object (tether_give: see there), and only while it holds it alone and nobody
- * is inside (see use.h). A type with
- * TETHER_UNSENDABLE refuses all of this. What is refused is reported, and stays as it was. A drop may come
- * at any moment, from any thread: whoever has the object then finishes it.
+ * Only its owner may move an object (tether_give: see there), and only while it holds it alone and nobody is inside
+ * (see use.h). A type with TETHER_UNSENDABLE refuses all of this. What is refused is reported, and stays as it was. A
+ * drop may come at any moment, from any thread: whoever has the object then finishes it.
  *
- * Fork: what the thread that forks had sent to an owner that did not survive comes back to it in the child, and
- * what it had lent is its own again, without a report; what is on its way to it arrives. Signal handlers: none of these. Thread exit: an owner that ends
- * no longer receives, its loans go home. dlclose: see tag.h. */
+ * Fork: what the thread that forks had sent to an owner that did not survive comes back to it in the child, and what
+ * it had lent is its own again, without a report; what is on its way to it arrives. Signal handlers: none of these.
+ * Thread exit: an owner that ends no longer receives, and what it had borrowed goes home, reported. dlclose: see tag.h;
+ * `arrived` must not be unloaded before it was called. */
 #ifndef TETHER_MOVE_H
 #define TETHER_MOVE_H
 
@@ -43,6 +43,7 @@ struct tether_transfer {
 	void (*arrived)(struct tether_transfer *transfer, struct tether *tag, enum tether_arrival arrival);
 };
 
+/** Make a transfer ready; `arrived` is not NULL. Any thread. Not while it is on its way. */
 TETHER_INLINE_ void tether_transfer_init(struct tether_transfer *transfer,
                                          void (*arrived)(struct tether_transfer *, struct tether *, enum tether_arrival))
 {

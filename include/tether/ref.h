@@ -15,9 +15,9 @@
  *
  * Fork: the forking thread counts as before. An owner that did not survive has gone, and whoever puts adds up
  * in its place; where it had been asked to, the thread that forked does, when it drains. What threads that did not
- * survive held is never put there. Signal handlers: tether_ref_count;
- * tether_ref_get and tether_ref_try_get where the thread is not inside the owner that called tether_ref_init,
- * which they could interrupt between a load and a store; never tether_ref_put, which may run a destructor.
+ * survive held is never put there. Signal handlers: tether_ref_count; tether_ref_get and tether_ref_try_get unless the
+ * thread is inside the owner that called tether_ref_init, which they could interrupt between a load and a store; never
+ * tether_ref_put, which may run a destructor.
  * Thread exit: what the owner counted stays counted, and others add it up. dlclose: see tag.h. */
 #ifndef TETHER_REF_H
 #define TETHER_REF_H
@@ -70,10 +70,11 @@ TETHER_INLINE_ void tether_ref_get(struct tether_ref *ref)
 		tether_ref_get_slow_(ref);
 }
 
-/** A reference for who holds none but keeps the memory valid, a cache with weak entries: true if the caller
- * has one now; false, without a report, once the last one has gone. The cache looks the object up and calls this under its
- * lock, and the object's destructor takes it out of the cache under that lock.
- * (The last put of others is not decided before the owner adds up: until then this is true, and the object lives on.)
+/** A reference for a caller that holds none but keeps the memory valid, as a cache with weak entries does: true if the
+ * caller has one now; false, without a report, once the last one has gone. The cache looks the object up and calls this
+ * under its lock, and the object's destructor takes it out of the cache under that lock.
+ * (Whether a put by others was the last is not decided before the owner adds up: until then this is true, and the
+ * object lives on.)
  * Any thread. Lock-free. Never allocates. Reports as tether_ref_get(). */
 TETHER_INLINE_ bool tether_ref_try_get(struct tether_ref *ref)
 {

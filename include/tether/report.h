@@ -2,10 +2,10 @@
  * SPDX-License-Identifier: MIT
  *
  * Fork: the child inherits callback, options and what was told once; its counters begin at zero, but for what is
- * pending. Where it has no descriptor left, TETHER_NO_WAKE is reported inside of fork(). Signal handlers: tether_describe and tether_dump; none of
- * the others (a check that fails in a handler is reported all the same; in one line where its stack has less
- * than 13 KiB to spare). Thread exit: a report made while a thread exits still names its owner. dlclose: a
- * callback must be taken back before its module goes. */
+ * pending. Where it has no descriptor left, TETHER_NO_WAKE is reported inside fork().
+ * Signal handlers: tether_describe, tether_dump and tether_kind_name; none of the others. (A check that fails in a handler
+ * is reported all the same; in one line where its stack has less than 13 KiB to spare.) Thread exit: a report made while a
+ * thread exits still names its owner. dlclose: a callback must be taken back before its module goes. */
 #ifndef TETHER_REPORT_H
 #define TETHER_REPORT_H
 
@@ -34,7 +34,7 @@ enum tether_kind {
 	TETHER_STALLED = 16,           /* an owner does not drain: see stall_ms and queue_warn in options.h */
 	TETHER_UNSENDABLE_MOVED = 17,  /* a move of an object whose type is TETHER_UNSENDABLE; refused */
 	TETHER_BAD_MOVE = 18,          /* a move that the object's state forbids; refused */
-	TETHER_LENT_USE = 19,          /* touched by its owner while it is lent */
+	TETHER_LENT_USE = 19,          /* touched by its lender while it is lent */
 	TETHER_NOT_RETURNED = 20,      /* a borrower ended without giving it back; it went home */
 	TETHER_HAS_CHILDREN = 21,      /* ended, or left to nobody, while other objects follow it; refused */
 	TETHER_OVERLAP = 22,           /* two users at once of what only one may use at a time */
@@ -101,10 +101,10 @@ struct tether_event {
 struct tether_left {
 	tether_owner_t owner;
 	uint64_t owner_number;
-	const char *owner_name; /* NULL: not known */
-	const char *owner_doing;
-	const char *type; /* "message" for messages; NULL: not known, as the owner has taken it from its inbox already */
-	uint64_t count;   /* 0: nothing is pending, but what the owner is doing has not returned */
+	const char *owner_name;  /* NULL: not known */
+	const char *owner_doing; /* what it is running, or last ran; NULL: not known */
+	const char *type;        /* "message" for messages; NULL: not known, as the owner has taken it from its inbox already */
+	uint64_t count;          /* 0: nothing is pending, but what the owner is doing has not returned */
 };
 
 /** One report, as a callback sees it. Strings and the structure live until the callback returns. Later

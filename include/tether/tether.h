@@ -1,4 +1,4 @@
-/* tether.h - everything: owners, tags, checks, drops, exclusive use, loops, reports, options.
+/* tether.h - everything: tags, checks, drops, moves, groups, counts, exclusive use, owners, loops, reports, options.
  * SPDX-License-Identifier: MIT */
 #ifndef TETHER_TETHER_H
 #define TETHER_TETHER_H

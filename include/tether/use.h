@@ -12,12 +12,12 @@
  * tells when two overlap, and who both are. Users are owners: one may enter again inside itself (functions call each
  * other), and a logical owner that changes its thread inside stays the same user.
  *
- * Who is inside leaves before it drops the object, ends it or gives it away; tether_drop_later() of one's own bound
- * object is right inside as well, and others may drop that at any time, as it waits for its owner's next drain.
+ * Whoever is inside leaves before it drops the object, ends it or gives it away. An owner may call tether_drop_later()
+ * of its bound object inside as well, and others may drop that at any time, as it waits for the owner's next drain.
  *
  * Fork: who is inside in the thread that forked is so in the child. Signal handlers: where the thread has an owner;
- * a handler is the same user as what it interrupted. Thread exit: who ends inside is reported to the next one that
- * enters, which then is inside. Leaving by longjmp() leaves nothing; nor does TETHER_SCOPE leave when a thread is
+ * a handler is the same user as what it interrupted. Thread exit: if a user ends inside, the next one that enters is
+ * told, and is then inside. Leaving by longjmp() leaves nothing; nor does TETHER_SCOPE leave when a thread is
  * cancelled or an exception passes through C that was compiled without -fexceptions. dlclose: see tag.h. */
 #ifndef TETHER_USE_H
 #define TETHER_USE_H
@@ -55,7 +55,7 @@ TETHER_INLINE_ void tether_scope_leave_(struct tether **tag)
  * What is reported (TETHER_OVERLAP, or what a check says) is not entered, and the LEAVE that comes for it is ignored.
  * A LEAVE by one who is not inside is reported.
  * With checks off all three type-check their argument, do not evaluate it, and compile to nothing: so ENTER and LEAVE
- * belong into code that is compiled alike.
+ * belong in code that is compiled alike.
  * Any thread; a signal handler too where the thread has an owner. Wait-free while nobody is caught. May allocate as
  * tether_self() does. Never changes who owns the object. */
 #if TETHER_CHECKS
