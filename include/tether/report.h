@@ -31,7 +31,7 @@ enum tether_kind {
 	TETHER_NO_WAKE = 13,           /* no descriptor for an inbox */
 	TETHER_BAD_CALL = 14,          /* a function called where it may not be */
 	TETHER_WRONG_THREAD_DROP = 15, /* its destructor was called, directly, on a thread that does not own it */
-	TETHER_STALLED = 16,           /* an owner does not drain: see stall_ms and queue_warn in options.h */
+	TETHER_STALLED = 16,           /* an owner does not drain: see the options stall_ms, queue_warn */
 	TETHER_UNSENDABLE_MOVED = 17,  /* a move of an object whose type is TETHER_UNSENDABLE; refused */
 	TETHER_BAD_MOVE = 18,          /* a move that the object's state forbids; refused */
 	TETHER_LENT_USE = 19,          /* touched by its lender while it is lent */
