@@ -20,6 +20,7 @@ static void *other_thread(void *object)
 {
 	struct conn *c = object;
 
+	tether_self_set_name("other");                      /* for the report: both threads are called "hello" */
 	TETHER_CHECK(&c->tether);                           /* 3. check: here it is a mistake, and the report says whose */
 	enum tether_dropped what = tether_drop(&c->tether); /* 4. drop, from any thread */
 	printf("owner #%d drops it: %s\n", (int)tether_owner_number(tether_self()), what == TETHER_QUEUED ? "queued" : "?");
@@ -31,6 +32,7 @@ int main(void)
 	struct conn c = {.number = 1};
 	pthread_t thread;
 
+	tether_self_set_name("main");
 	tether_bind(&c.tether, &conn_type); /* 5. bind: it is this thread's from here on */
 	if (pthread_create(&thread, NULL, other_thread, &c) != 0 || pthread_join(thread, NULL) != 0)
 		return 1;
