@@ -13,7 +13,10 @@
  * using them is reported, dropping them is what their type says of orphans. Signal handlers: TETHER_CHECK,
  * TETHER_ENSURE and tether_is_mine, where the thread has an owner. Thread exit: objects left behind
  * are orphans when somebody drops them; their type's policy decides. dlclose: a type must outlive its
- * objects, so do not unload a module whose types are still in use. */
+ * objects, so do not unload a module whose types are still in use.
+ *
+ * What is called wait-free or lock-free is so by default. With history=1 each event of an object takes a short lock, with
+ * bind_stacks each new stack does, and so does the end of an object that has a label. */
 #ifndef TETHER_TAG_H
 #define TETHER_TAG_H
 
@@ -111,14 +114,14 @@ struct tether_type {
 
 /** Make the calling thread's owner the owner of a new object. It overwrites whatever the tag held, so
  * it is for memory that nobody else can reach yet: new, or destroyed and used again.
- * Any thread. Wait-free after the thread's first call, which may allocate (see tether_self()).
- * Reports a type that is not one; the tag is then left all zero. Where the thread can have no owner
+ * Any thread. Wait-free after the thread's first call, which may allocate (see tether_self()), and the type's first
+ * object. Reports a type that is not one; the tag is then left all zero. Where the thread can have no owner
  * the tag is left unbound, reported. */
 TETHER_API void tether_bind(struct tether *tag, const struct tether_type *type);
 
 /** Prepare a tag without an owner: the first thread that calls tether_claim() gets it. Until then
  * checks report that nobody has claimed it, and dropping it destroys it where it is dropped.
- * Any thread. Wait-free. Never allocates. Reports a type that is not one. */
+ * Any thread. Wait-free after the type's first object. Never allocates. Reports a type that is not one. */
 TETHER_API void tether_bind_later(struct tether *tag, const struct tether_type *type);
 
 /** Take an unbound object: true if it is the caller's now (also if it was already). False, without a
