@@ -157,9 +157,11 @@ static void put_slot(struct tetheri_text *text, const struct tetheri_slot *slot)
 	}
 	put_thread(text, slot);
 	tetheri_put(text, ": %llu pending, ", (unsigned long long)pending);
-	if (drained) {
+	if (drained && now < drained + TETHERI_TICK_NS) {
+		tetheri_put(text, "drained just now, ");
+	} else if (drained) {
 		tetheri_put(text, "drained ");
-		tetheri_put_age(text, now > drained ? now - drained : 0);
+		tetheri_put_age(text, now - drained);
 		tetheri_put(text, " ago, ");
 	} else {
 		tetheri_put(text, "never drained, ");

@@ -6,6 +6,18 @@
 #include "internal.h"
 #include "text.h"
 
+/* Nobody's, or the caller's to use: also what is shared, lent to it, or follows what is its own. */
+static bool may_label(const struct tether *tag, uint64_t word)
+{
+	enum tetheri_state state = tetheri_word_state(word);
+
+	if (!tetheri_word_is_tag(tag, word))
+		return false;
+	return state == TETHERI_UNBOUND ||
+	       ((state == TETHERI_BOUND || state == TETHERI_SHARED || state == TETHERI_LENT || state == TETHERI_FOLLOWS) &&
+	        tether_is_mine(tag));
+}
+
 int tether_set_label(struct tether *tag, const char *label)
 {
 	/* Acquire: pairs with the release of the transition that left this state. */
@@ -13,9 +25,7 @@ int tether_set_label(struct tether *tag, const char *label)
 	char clean[TETHERI_LABEL_BYTES + 4]; /* a whole character more, so that side.c knows where it may cut */
 
 	for (;;) {
-		enum tetheri_state state = tetheri_word_state(word);
-		bool is_live = state == TETHERI_UNBOUND || (state == TETHERI_BOUND && tether_is_mine(tag));
-		if (!is_live || !tetheri_word_is_tag(tag, word)) {
+		if (!may_label(tag, word)) {
 			enum tether_kind kind = tetheri_tag_verdict(tag, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED), word);
 			tetheri_report_tag(kind, "set_label", tag, TETHERI_CALLER);
 			return -EINVAL;

@@ -260,7 +260,9 @@ int tether_hand_off(struct tether *tag, tether_owner_t to, struct tether_transfe
 	tetheri_message_unmark(&transfer->message_);
 	bool is_alive = settle_down(tag);
 	tetheri_group_arrive(tag);
-	if (!is_alive)
+	if (is_alive)
+		tetheri_note(tag, TETHER_EVENT_RECEIVED, TETHERI_CALLER);
+	else
 		tetheri_run_later(tag);
 	return -ESRCH;
 }
@@ -285,6 +287,9 @@ int tether_give(struct tether *tag, tether_owner_t expected, tether_owner_t to)
 		return error;
 	if (tetheri_use_forbids(tag, "give", TETHERI_CALLER))
 		return -EINVAL;
+	/* Before its history says so: once it is another's, that is the other's to write. */
+	if (__atomic_load_n(&tag->owner_, __ATOMIC_RELAXED) != expected)
+		return -EAGAIN;
 	tetheri_note(tag, TETHER_EVENT_HANDED_OFF, TETHERI_CALLER);
 	tetheri_tsan_release(tag);
 	if (owner == tether_self_)

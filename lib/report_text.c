@@ -182,7 +182,7 @@ static void put_event(struct tetheri_text *text, const struct tether_event *even
 		tetheri_put(text, "thread %d, which had no owner", event->by_tid);
 	else
 		tetheri_put_owner(text, event->by_number, event->by_name);
-	tetheri_put(text, event->at.count == 0 ? "\n" : is_told ? ", as above\n" : " at:\n");
+	tetheri_put(text, event->at.count == 0 ? "\n" : is_told ? ", as above\n" : ", at:\n");
 	if (!is_told)
 		put_stack_from(text, "      ", &event->at, EVENT_FRAMES);
 }

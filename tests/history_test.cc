@@ -145,6 +145,19 @@ TEST_F(History, TellsWhoDidWhatAndWhereNewestFirst)
 	EXPECT_LT(told.history[3].ago_ns, UINT64_C(3600000000000));
 }
 
+TEST_F(History, AStealThatLostIsNotInIt)
+{
+	Thread other;
+
+	tether_bind(&thing.tether, &thing_type);
+	EXPECT_EQ(tether_give(&thing.tether, other.owner(), other.owner()), -EAGAIN);
+
+	EXPECT_EQ(kinds_of(told_elsewhere(&thing.tether)), EventKinds{TETHER_EVENT_BOUND});
+	EXPECT_EQ(tether_give(&thing.tether, tether_self(), other.owner()), 0);
+	EXPECT_EQ(kinds_of(told_elsewhere(&thing.tether)), (EventKinds{TETHER_EVENT_HANDED_OFF, TETHER_EVENT_BOUND}));
+	other.run([&] { tether_fini(&thing.tether); });
+}
+
 TEST_F(History, IsInTheText)
 {
 	tether_bind(&thing.tether, &thing_type);

@@ -126,6 +126,38 @@ TEST_F(Label, WritesNoLinesOfItsOwn)
 	tether_fini(&thing.tether);
 }
 
+TEST_F(Label, IsForWhoeverMayUseTheObject)
+{
+	static struct Family {
+		struct tether_group group;
+	} family;
+	static const tether_type family_type = TETHER_TYPE_AT("family", sizeof family, offsetof(Family, group.tag), nullptr, nullptr,
+	                                                      nullptr, nullptr, TETHER_LEAK, TETHER_LEVEL_DEFAULT, TETHER_GROUP);
+	Thing shared, lent;
+	Thread other;
+
+	tether_bind_group(&family.group, &family_type);
+	ASSERT_EQ(tether_bind_to(&thing.tether, &thing_type, &family.group), 0);
+	EXPECT_EQ(tether_set_label(&thing.tether, "a child"), 0);
+	EXPECT_TRUE(shows(&thing.tether, "a child"));
+	tether_bind(&shared.tether, &thing_type);
+	ASSERT_EQ(tether_share(&shared.tether), 0);
+	other.run([&] { EXPECT_EQ(tether_set_label(&shared.tether, "everybody's"), 0); });
+	EXPECT_TRUE(shows(&shared.tether, "everybody's"));
+	tether_bind(&lent.tether, &thing_type);
+	ASSERT_EQ(tether_lend(&lent.tether, other.owner()), 0);
+	EXPECT_EQ(tether_set_label(&lent.tether, "the lender's"), -EINVAL);
+	EXPECT_EQ(reports.take_kinds(), Kinds{TETHER_LENT_USE});
+	other.run([&] {
+		EXPECT_EQ(tether_set_label(&lent.tether, "the borrower's"), 0);
+		EXPECT_EQ(tether_return(&lent.tether), 0);
+	});
+	EXPECT_TRUE(shows(&lent.tether, "the borrower's"));
+	for (Thing *one : {&thing, &shared, &lent})
+		EXPECT_EQ(tether_drop(&one->tether), TETHER_HERE);
+	EXPECT_EQ(tether_drop(&family.group.tag), TETHER_HERE);
+}
+
 TEST_F(Label, StaysForAUseAfterTheEnd)
 {
 	Thread other;

@@ -183,8 +183,8 @@ TETHER_API void tether_set_level(enum tether_level level);
 
 /** Give an object a name that reports show beside its type: an address, a request's number. At most 47
  * bytes are copied. NULL takes it away. It goes with the object: a new tether_bind() starts without one.
- * The owner's thread; anyone for an unbound object. Takes a short lock; may ask the kernel for memory.
- * 0. -ENOMEM: there is no room. -EINVAL: not a live object of the caller's, reported. */
+ * Whoever may use the object; anyone for an unbound one. Takes a short lock; may ask the kernel for memory.
+ * 0. -ENOMEM: there is no room. -EINVAL: not a live object that the caller may use, reported. */
 TETHER_API int tether_set_label(struct tether *tag, const char *label);
 
 /** Describe an object in one line, without a newline: type, label, state, owner, where it was bound. The
