@@ -286,8 +286,11 @@ void tetheri_run_taken(struct tetheri_run *run)
 {
 	struct tether *node;
 
-	while ((node = tetheri_list_pop(&tetheri_thread.slot->taken)))
+	while ((node = tetheri_list_pop(&run->slot->taken))) {
 		run_node(run, node);
+		if (!comes_back(run->slot))
+			break;
+	}
 }
 
 void tetheri_run_here(struct tether *tag)

@@ -15,6 +15,8 @@ struct Letter {
 	tether_owner_t to = 0;
 	uint64_t calls = 0, posts = 0;
 	uint64_t stop_at = UINT64_MAX;
+	uint64_t enter_at = 0; /* at this call it enters `strange`, and does not leave */
+	tether_owner_t strange = 0;
 
 	Letter() { tether_message_init(&message, post_again); }
 	void post()
@@ -30,6 +32,8 @@ struct Letter {
 
 		if (++letter->calls < letter->stop_at)
 			letter->post();
+		if (letter->calls == letter->enter_at)
+			tether_owner_enter(letter->strange);
 	}
 };
 
@@ -113,6 +117,37 @@ TEST_F(Rest, MessageThatPostsItselfForEverIsNamedAndCutOff)
 	letter.stop_at = 0;
 	letter.post();
 	EXPECT_EQ(tether_drain(0), 1U);
+}
+
+/* How often each of two was called, of which the first ends astray in that call. */
+std::pair<uint64_t, uint64_t> calls_of_two(tether_owner_t strange, uint64_t enter_at)
+{
+	Letter letters[2];
+
+	elsewhere([&] {
+		for (Letter &letter : letters) {
+			letter.to = tether_self();
+			letter.strange = strange;
+			letter.post();
+		}
+		letters[0].enter_at = enter_at;
+		tether_owner_exit();
+	});
+	return {letters[0].calls, letters[1].calls};
+}
+
+TEST_F(Rest, WhatIsThereWhenItIsCutOffIsRunThoughACallbackGoesAstray)
+{
+	tether_owner_t strange = 0;
+
+	ASSERT_EQ(tether_owner_create("strange", &strange), 0);
+
+	std::pair<uint64_t, uint64_t> calls = calls_of_two(strange, 0);
+
+	EXPECT_EQ(reports.take_kinds(), (Kinds{TETHER_RESTLESS, TETHER_LEAKED, TETHER_LEAKED}));
+	EXPECT_EQ(calls_of_two(strange, calls.first), calls);
+	EXPECT_EQ(reports.take_kinds(), (Kinds{TETHER_RESTLESS, TETHER_BAD_CALL, TETHER_LEAKED, TETHER_LEAKED}));
+	EXPECT_EQ(tether_owner_end(strange), 0);
 }
 
 TEST_F(Rest, AThreadThatJustEndsIsCutOffToo)
