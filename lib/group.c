@@ -245,3 +245,9 @@ bool tetheri_group_leave(struct tether *parent)
 		tetheri_count_shared(sent_later);
 	return true;
 }
+
+void tetheri_group_let_go(struct tether *parent)
+{
+	if (tetheri_group_leave(parent))
+		tetheri_run_again(parent);
+}

@@ -531,7 +531,8 @@ void tetheri_group_depart(struct tether *tag, uint64_t word); /* before it is in
 void tetheri_group_arrive(struct tether *tag);                /* after that */
 bool tetheri_group_has_children(const struct tether *tag, uint64_t word);
 bool tetheri_group_defer_slow(struct tether *tag);
-bool tetheri_group_leave(struct tether *parent); /* one child less; true: it waited for that, and is the caller's to run */
+bool tetheri_group_leave(struct tether *parent);  /* one child less; true: it waited for that, and is the caller's to run */
+void tetheri_group_let_go(struct tether *parent); /* likewise, and it is run */
 
 /* True: it has children, and is run after the last of them. */
 static inline bool tetheri_group_defer(struct tether *tag, uint64_t word)

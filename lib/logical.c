@@ -128,8 +128,8 @@ static void forget_callbacks(struct tetheri_runner *runner)
 	struct tether *parent = runner->parent;
 
 	runner->parent = NULL;
-	if (parent && tetheri_group_leave(parent))
-		tetheri_run_again(parent);
+	if (parent)
+		tetheri_group_let_go(parent);
 	runner->in_destructor = runner->draining = false;
 	runner->destroying = NULL;
 	runner->frames = 0;

@@ -90,8 +90,7 @@ static __attribute__((noinline)) void leave_parent(struct tetheri_runner *runner
 	struct tether *parent = runner->parent;
 
 	runner->parent = NULL;
-	if (tetheri_group_leave(parent))
-		tetheri_run_again(parent);
+	tetheri_group_let_go(parent);
 }
 
 void tetheri_run_let_parent_go(const struct tether *root)

@@ -417,6 +417,6 @@ void tether_fini(struct tether *tag)
 	/* The tag is ours. Release: who finds GONE finds in `hint_` whose it was. */
 	__atomic_store_n(&tag->hint_, home, __ATOMIC_RELAXED);
 	__atomic_store_n(&tag->owner_, TETHER_GONE_, __ATOMIC_RELEASE);
-	if (parent && tetheri_group_leave(parent))
-		tetheri_run_again(parent);
+	if (parent)
+		tetheri_group_let_go(parent);
 }
