@@ -62,6 +62,38 @@ void wait_for_the_other(void *context, unsigned me)
 	__atomic_fetch_add(&state->sum, 1, __ATOMIC_RELAXED);
 }
 
+unsigned seen_by_children; /* not of the world: no child writes there */
+
+/* Nobody else touches the word that one counts in. What the child writes is its own. */
+void fork_beside_who_counts(void *context, unsigned me)
+{
+	State *state = static_cast<State *>(context);
+
+	for (unsigned i = 1; me == 1 && i <= 3; i++)
+		__atomic_store_n(&state->count, i, __ATOMIC_RELAXED);
+	if (me == 1)
+		return;
+	model_fork(
+		[](void *child) {
+			seen_by_children |= 1U << static_cast<State *>(child)->count;
+			static_cast<State *>(child)->sum = 1;
+		},
+		context);
+}
+
+void fork_and_wait(void *context, unsigned me)
+{
+	State *state = static_cast<State *>(context);
+
+	if (me == 0) {
+		model_fork([](void *child) { model_mutex_lock(&static_cast<State *>(child)->lock[0]); }, context);
+		return;
+	}
+	model_mutex_lock(&state->lock[0]);
+	__atomic_store_n(&state->count, 1, __ATOMIC_RELAXED);
+	model_mutex_unlock(&state->lock[0]);
+}
+
 void wait_for_nobody(void *context, unsigned)
 {
 	State *state = static_cast<State *>(context);
@@ -135,4 +167,17 @@ TEST(Explorer, KnowsAThreadThatSpins)
 {
 	EXPECT_FALSE(explore(wait_for_the_other, 3).has_failed);
 	EXPECT_TRUE(explore(wait_for_nobody, 3).has_failed);
+}
+
+TEST(Explorer, ForksAtEveryPoint)
+{
+	seen_by_children = 0;
+	EXPECT_FALSE(explore(fork_beside_who_counts, 1).has_failed);
+	EXPECT_EQ(seen_by_children, 0xfU) << "after 0 to 3 steps of the other";
+}
+
+TEST(Explorer, FindsAChildThatWaits)
+{
+	EXPECT_FALSE(explore(fork_and_wait, 0).has_failed);
+	EXPECT_TRUE(explore(fork_and_wait, 1).has_failed);
 }

@@ -14,6 +14,8 @@ void world_keep(void); /* how it is now is what it is wound back to */
 void world_rewind(void);
 void world_reset(void);                /* to how it was at the start */
 bool world_has_written(void *address); /* a fault: was it the first write to a page? */
+void world_fork(void);                 /* until world_join() another world is written to */
+void world_join(void);
 
 /* thread.c */
 void thread_start(const char *library);
@@ -24,6 +26,8 @@ void thread_switch(int to);                                          /* MODEL_NO
 _Noreturn void thread_abandon(void);                                 /* back to who called thread_call; all threads are new */
 void thread_keep(void);                                              /* nobody's own part is wound back as well */
 void thread_rewind(void);
+void thread_fork(void); /* the running one's own part; it may not be switched away from until thread_join() */
+void thread_join(void);
 
 /* point.c */
 void point_reset(void); /* no word is known to be shared */
@@ -31,7 +35,9 @@ void point_begin(unsigned threads);
 int point_first(void);            /* who runs first */
 int point_ended(unsigned thread); /* its run; who runs next */
 void point_stop(void);
-void point_nap(void); /* until another thread has written something */
+void point_nap(void);         /* until another thread has written something */
+void point_come(void);        /* others go on, and the thread may come in before each operation of theirs, shared or not */
+void point_be_alone(bool on); /* nobody else is there: who waits waits for ever */
 unsigned point_shared_words(void);
 
 /* schedule.c */
@@ -44,6 +50,7 @@ struct schedule_turn {
 int schedule_choose(const struct schedule_turn *turn);
 bool schedule_is_replayed(void);
 void schedule_step(const char *name, const char *function, int line); /* the running thread is about to make one */
+void schedule_tell(const char *name, const char *function, int line); /* it makes one that nobody can come before */
 __attribute__((format(printf, 1, 2))) void schedule_fail(const char *format, ...);
 
 /* system.c */

@@ -65,6 +65,10 @@ void model_wait(bool (*holds)(void *context), void *context);
 /* The thread ends: what pthread_exit() would run is run. The last act of a run. */
 void model_thread_exit(void);
 
+/* The calling thread forks: the child has no other thread, runs what the library wants to be run there and then `child`,
+ * and is forgotten. All other threads may take steps until the fork's one moment, and none in the child. */
+void model_fork(void (*child)(void *context), void *context);
+
 /* Is there something to read from the descriptor that the library made? */
 bool model_fd_is_readable(int fd);
 

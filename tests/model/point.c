@@ -13,6 +13,9 @@
  * time in a row waits until the word changes, as it would go round for ever. All waiting: a deadlock. Who naps waits
  * until another thread has written something; where nobody can, the nap ends.
  *
+ * A fork sees what others have done to each word, shared or not: who is about to fork may come in before any operation.
+ * In its child nobody else takes a step, so what waits there waits for ever.
+ *
  * Invariant: a turn ends where its thread may not go on, or where the schedule says so, and nowhere else. */
 #include <assert.h>
 #include <stdio.h>
@@ -32,7 +35,6 @@ static struct word {
 static unsigned used_words, shared_words;
 
 static struct thread {
-	bool has_ended;
 	bool (*may_go)(void *context); /* NULL: it does not wait */
 	void *context;
 	unsigned writes, seen; /* its own; those of others when it began to nap */
@@ -44,9 +46,11 @@ static struct thread {
 	} spin;
 	const char *function; /* where it was last */
 	int line;
+	bool has_ended, comes; /* comes: before any operation of another */
 } threads[MODEL_THREADS];
-static unsigned count, steps, writes, turn_steps; /* the last: on shared words */
-static bool is_running;
+static unsigned count, steps, writes, coming;
+static unsigned turn_steps, turn_shared; /* of the running thread, since it was chosen; those on shared words */
+static bool is_running, is_alone;
 
 /* ---- Words ------------------------------------------------------------------------------------ */
 
@@ -112,50 +116,76 @@ static void say_deadlock(void)
 	schedule_fail("nobody can go on%s", where);
 }
 
-static void add_others(struct schedule_turn *turn, int self, bool nappers)
+static bool is_ready(const struct thread *thread)
 {
-	for (int i = 0; i < (int)count; i++) {
-		const struct thread *thread = &threads[i];
-		bool naps = thread->may_go == others_have_written;
-		if (i != self && !thread->has_ended && (nappers ? naps : !thread->may_go || thread->may_go(thread->context)))
-			turn->may_go[turn->count++] = i;
-	}
+	return !thread->may_go || thread->may_go(thread->context);
 }
 
-/* Who runs now. `self`: it may go on; else MODEL_NOBODY. */
-static int next(int self)
+static bool naps(const struct thread *thread)
 {
-	struct schedule_turn turn = {.may_go_on = self != MODEL_NOBODY};
+	return thread->may_go == others_have_written;
+}
 
-	if (self != MODEL_NOBODY)
-		turn.may_go[turn.count++] = self;
-	add_others(&turn, self, false);
+static bool comes(const struct thread *thread)
+{
+	return thread->comes;
+}
+
+static void add_others(struct schedule_turn *turn, int self, bool (*may)(const struct thread *thread))
+{
+	for (int i = 0; i < (int)count; i++)
+		if (i != self && !threads[i].has_ended && may(&threads[i]))
+			turn->may_go[turn->count++] = i;
+}
+
+static int choose(const struct schedule_turn *turn, int self)
+{
+	int chosen = schedule_choose(turn);
+
+	if (chosen != self)
+		turn_steps = turn_shared = 0;
+	return chosen;
+}
+
+/* Who runs now: somebody else, as the running thread may not go on. */
+static int next(void)
+{
+	struct schedule_turn turn = {.may_go_on = false};
+
+	add_others(&turn, MODEL_NOBODY, is_ready);
 	if (turn.count == 0)
-		add_others(&turn, self, true); /* a nap ends by itself */
+		add_others(&turn, MODEL_NOBODY, naps); /* a nap ends by itself */
 	if (turn.count == 0)
 		say_deadlock();
-	int chosen = schedule_choose(&turn);
-	if (chosen != self)
-		turn_steps = 0;
-	return chosen;
+	return choose(&turn, MODEL_NOBODY);
+}
+
+/* It, or one of those who may. */
+static int next_or(int self, bool (*may)(const struct thread *thread))
+{
+	struct schedule_turn turn = {.may_go_on = true, .count = 1, .may_go = {self}};
+
+	add_others(&turn, self, may);
+	return choose(&turn, self);
 }
 
 void point_begin(unsigned threads_count)
 {
 	count = threads_count;
-	steps = writes = turn_steps = 0;
+	steps = writes = coming = turn_steps = turn_shared = 0;
 	memset(threads, 0, sizeof threads);
 	is_running = true;
+	is_alone = false;
 }
 
 void point_stop(void)
 {
-	is_running = false;
+	is_running = is_alone = false;
 }
 
 int point_first(void)
 {
-	return next(MODEL_NOBODY);
+	return next();
 }
 
 int point_ended(unsigned thread)
@@ -163,7 +193,7 @@ int point_ended(unsigned thread)
 	threads[thread].has_ended = true;
 	for (unsigned i = 0; i < count; i++)
 		if (!threads[i].has_ended)
-			return next(MODEL_NOBODY);
+			return next();
 	is_running = false;
 	return MODEL_NOBODY;
 }
@@ -184,9 +214,11 @@ static void wait(bool (*may_go)(void *context), void *context)
 {
 	struct thread *self = &threads[model_thread()];
 
+	if (is_alone)
+		schedule_fail("the child waits for who is not there, in %s, line %d", self->function, self->line);
 	self->may_go = may_go;
 	self->context = context;
-	thread_switch(next(MODEL_NOBODY));
+	thread_switch(next());
 	self->may_go = NULL;
 }
 
@@ -224,16 +256,23 @@ void model_point(enum model_kind kind, const volatile void *word, size_t bytes, 
 		return;
 	int self = model_thread();
 	struct thread *thread = &threads[self];
-	bool shared = is_shared(kind, word, (unsigned)self);
-	/* Before its first step a thread need not be preempted: another could have been chosen in its place. */
-	bool is_choice = shared && turn_steps > 0;
 
 	thread->function = function;
 	thread->line = line;
-	if (is_choice || schedule_is_replayed())
-		thread_switch(next(self));
+	if (is_alone) {
+		count_step(thread, kind);
+		schedule_tell(name, function, line);
+		return;
+	}
+	bool shared = is_shared(kind, word, (unsigned)self);
+	/* Before its first step a thread need not be preempted: another could have been chosen in its place. */
+	if ((shared && turn_shared > 0) || schedule_is_replayed())
+		thread_switch(next_or(self, is_ready));
+	else if (coming > 0 && turn_steps > 0)
+		thread_switch(next_or(self, comes));
 	watch_spin(&thread->spin, kind, word, bytes);
-	turn_steps += shared;
+	turn_shared += shared;
+	turn_steps++;
 	count_step(thread, kind);
 	schedule_step(name, function, line);
 }
@@ -254,5 +293,26 @@ void point_nap(void)
 		return;
 	struct thread *self = &threads[model_thread()];
 	self->seen = writes - self->writes;
-	wait(others_have_written, self);
+	if (is_alone)
+		count_step(self, MODEL_LOAD);
+	else
+		wait(others_have_written, self);
+}
+
+void point_come(void)
+{
+	struct thread *self = &threads[model_thread()];
+
+	self->comes = true;
+	coming++;
+	thread_switch(next());
+	coming--;
+	self->comes = false;
+	turn_steps++;
+	schedule_step("the moment", "fork", 0);
+}
+
+void point_be_alone(bool on)
+{
+	is_alone = on;
 }

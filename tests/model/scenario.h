@@ -100,6 +100,19 @@ extern Base *base; /* the scenario that is explored */
 /* What holds for the whole library, after any schedule in which all has been handled. */
 void check_books();
 
+/* The calling thread forks. The child does what the scenario has it do, child(), and then its books must balance. */
+template <typename S>
+void fork_to(S *scenario)
+{
+	model_fork(
+		[](void *s) {
+			base->ended = 0; /* as the counters */
+			static_cast<S *>(s)->child();
+			check_books();
+		},
+		scenario);
+}
+
 void explore(struct model_scenario *scenario);
 
 template <typename S>

@@ -130,11 +130,16 @@ bool schedule_is_replayed(void)
 	return mode == REPLAY;
 }
 
+void schedule_tell(const char *name, const char *function, int line)
+{
+	if (mode == REPLAY)
+		fprintf(stderr, "    thread %d  %s:%d  %s\n", turns[turns_count - 1].thread, function, line, name);
+}
+
 void schedule_step(const char *name, const char *function, int line)
 {
 	turns[turns_count - 1].steps++;
-	if (mode == REPLAY)
-		fprintf(stderr, "    thread %d  %s:%d  %s\n", turns[turns_count - 1].thread, function, line, name);
+	schedule_tell(name, function, line);
 }
 
 /* ---- What went wrong -------------------------------------------------------------------------- */

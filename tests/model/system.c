@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -41,13 +42,21 @@ struct system {
 	struct descriptor {
 		bool is_open;
 		uint64_t count;
+		bool is_parents;
 	} fd[FDS];
 	unsigned fds;
+	uint64_t signals[MODEL_THREADS]; /* that are blocked */
+	bool is_child;
 	size_t heap_used;
 	_Alignas(16) char heap[HEAP_BYTES];
 };
 
 static struct system *os;
+
+/* Of the library, which says so once, before there is a world. */
+static struct {
+	void (*prepare)(void), (*parent)(void), (*child)(void);
+} at_fork;
 
 #define POINT(kind, word, name) model_point(kind, word, sizeof *(word), name, __func__, __LINE__)
 
@@ -184,9 +193,10 @@ int model_atexit(void (*function)(void))
 
 int model_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
 {
-	(void)prepare;
-	(void)parent;
-	(void)child;
+	assert(!at_fork.prepare);
+	at_fork.prepare = prepare;
+	at_fork.parent = parent;
+	at_fork.child = child;
 	return 0;
 }
 
@@ -204,6 +214,58 @@ int model_getattr(pthread_t thread, pthread_attr_t *attributes)
 	(void)thread;
 	(void)attributes;
 	return ENOSYS;
+}
+
+/* ---- Forks ------------------------------------------------------------------------------------ */
+
+/* The child has a world of its own, and goes first: nobody in the parent could tell. What both have of a file is the
+ * parent's to read and write. */
+void model_fork(void (*child)(void *context), void *context)
+{
+	at_fork.prepare();
+	point_come();
+	thread_fork();
+	world_fork();
+	point_be_alone(true);
+	os->is_child = true;
+	for (unsigned i = 0; i < os->fds; i++)
+		os->fd[i].is_parents = true;
+	at_fork.child();
+	child(context);
+	point_be_alone(false);
+	world_join();
+	thread_join();
+	at_fork.parent();
+}
+
+static long process_number(void)
+{
+	return os->is_child ? 2 : 1;
+}
+
+static long thread_number(void)
+{
+	return 100 * process_number() + model_thread();
+}
+
+/* In a child all but one have gone. */
+static long send_signal(long process, long thread)
+{
+	if (process == process_number() && (!os->is_child || thread == thread_number()))
+		return 0;
+	errno = ESRCH;
+	return -1;
+}
+
+static long mask_signals(int how, const uint64_t *mask, uint64_t *old)
+{
+	uint64_t *now = &os->signals[model_thread()];
+
+	if (old)
+		*old = *now;
+	if (mask)
+		*now = how == SIG_BLOCK ? *now | *mask : how == SIG_UNBLOCK ? *now & ~*mask : *mask;
+	return 0;
 }
 
 /* ---- Time, and naps --------------------------------------------------------------------------- */
@@ -235,11 +297,18 @@ static long fd_open(void)
 	return FIRST_FD + (long)os->fds++;
 }
 
+static void check_fd(const struct descriptor *it, const char *closed)
+{
+	if (!it->is_open)
+		model_fail(__FILE__, __LINE__, closed);
+	if (it->is_parents)
+		model_fail(__FILE__, __LINE__, "a child uses its parent's descriptor");
+}
+
 static long fd_write(struct descriptor *it, const uint64_t *value)
 {
 	POINT(MODEL_RMW, &it->count, "write");
-	if (!it->is_open)
-		model_fail(__FILE__, __LINE__, "a closed descriptor is written to");
+	check_fd(it, "a closed descriptor is written to");
 	it->count += *value;
 	return sizeof *value;
 }
@@ -247,8 +316,7 @@ static long fd_write(struct descriptor *it, const uint64_t *value)
 static long fd_read(struct descriptor *it, uint64_t *value)
 {
 	POINT(MODEL_RMW, &it->count, "read");
-	if (!it->is_open)
-		model_fail(__FILE__, __LINE__, "a closed descriptor is read from");
+	check_fd(it, "a closed descriptor is read from");
 	*value = it->count;
 	it->count = 0;
 	errno = EAGAIN;
@@ -262,6 +330,13 @@ static long fd_close(struct descriptor *it)
 		model_fail(__FILE__, __LINE__, "a closed descriptor is closed");
 	it->is_open = false;
 	return 0;
+}
+
+/* `to` becomes the same as `from`, which is only closed after that. */
+static long fd_put(const struct descriptor *from, int to)
+{
+	*descriptor(to) = *from;
+	return to;
 }
 
 bool model_fd_is_readable(int fd)
@@ -287,7 +362,13 @@ long model_syscall(long number, ...)
 	case SYS_nanosleep:
 		return model_sched_yield();
 	case SYS_gettid:
-		return 100 + model_thread();
+		return thread_number();
+	case SYS_getpid:
+		return process_number();
+	case SYS_tgkill:
+		return send_signal(argument[0], argument[1]);
+	case SYS_rt_sigprocmask:
+		return mask_signals((int)argument[0], (const uint64_t *)argument[1], (uint64_t *)argument[2]);
 	case SYS_getrandom:
 		memset((void *)argument[0], 0x5a, (size_t)argument[1]);
 		return argument[1];
@@ -304,6 +385,10 @@ long model_syscall(long number, ...)
 	case SYS_close:
 		if (fd)
 			return fd_close(fd);
+		break;
+	case SYS_dup3:
+		if (fd)
+			return fd_put(fd, (int)argument[1]);
 		break;
 	default:
 		break;

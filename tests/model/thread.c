@@ -36,6 +36,7 @@ static struct {
 	char *now;
 	const char *image;
 	size_t image_bytes, bytes;
+	char *forked;
 } local;
 
 int model_thread(void)
@@ -79,6 +80,7 @@ void thread_start(const char *library)
 	(void)found;
 	for (unsigned i = 0; i <= NOBODY; i++)
 		threads[i].local = model_new(local.bytes);
+	local.forked = model_new(local.bytes);
 	for (unsigned i = 0; i < NOBODY; i++) {
 		threads[i].stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 		assert(threads[i].stack != MAP_FAILED);
@@ -105,6 +107,16 @@ void thread_keep(void)
 void thread_rewind(void)
 {
 	memcpy(local.now, threads[NOBODY].local, local.bytes);
+}
+
+void thread_fork(void)
+{
+	memcpy(local.forked, local.now, local.bytes);
+}
+
+void thread_join(void)
+{
+	memcpy(local.now, local.forked, local.bytes);
 }
 
 /* ---- Switching -------------------------------------------------------------------------------- */

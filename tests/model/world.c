@@ -4,6 +4,8 @@
  * Pages are write-protected. The first write to one faults: what it held is kept, and it may be written
  * from then on. To wind back is to copy those few pages, a microsecond or two.
  *
+ * A fork is a world within a schedule: it begins as a copy, and is wound back to where it began.
+ *
  *     reset                     keep                      rewind, rewind, ...        reset
  *       |-- owners, objects ------|-- a schedule ------------|-- the next ...           |
  *     `first`: before the        `start`: how all schedules                          every page holds
@@ -28,7 +30,7 @@ static unsigned regions;
 
 static struct written {
 	char *page;
-	char first[PAGE], start[PAGE];
+	char first[PAGE], start[PAGE], fork[PAGE];
 } written[PAGES];
 static unsigned pages;
 
@@ -69,6 +71,7 @@ bool world_has_written(void *address)
 		it->page = page;
 		memcpy(it->first, page, PAGE);
 		memcpy(it->start, page, PAGE);
+		memcpy(it->fork, page, PAGE);
 		protect(PROT_READ | PROT_WRITE, page, page + PAGE);
 		return true;
 	}
@@ -85,6 +88,18 @@ void world_rewind(void)
 {
 	for (unsigned i = 0; i < pages; i++)
 		memcpy(written[i].page, written[i].start, PAGE);
+}
+
+void world_fork(void)
+{
+	for (unsigned i = 0; i < pages; i++)
+		memcpy(written[i].fork, written[i].page, PAGE);
+}
+
+void world_join(void)
+{
+	for (unsigned i = 0; i < pages; i++)
+		memcpy(written[i].page, written[i].fork, PAGE);
 }
 
 void world_reset(void)
