@@ -102,7 +102,7 @@ struct tetheri_slot {
 	_Atomic uint64_t since; /* since when something is pending, see stall.c */
 	/* What senders look at, see limit.c and stall.c. `over` and its context are the owner's while nobody is in `callers`. */
 	_Atomic uint64_t limit;   /* of what may be pending; 0: there is none. The owner writes it */
-	_Atomic uint64_t over_at; /* how many pending call `over` next; senders and the owner */
+	_Atomic uint64_t over_at; /* how many pending call `over` next, see limit.c; senders and the owner */
 	_Atomic uint64_t callers; /* senders that may be in `over`, and whether they may */
 	void (*over)(void *context, size_t pending);
 	void *over_context;

@@ -9,6 +9,13 @@
  *
  * The owner moves back, not the next sender: only who takes knows how many it holds. A sender may read the
  * counters between the XCHG and the sum that tells of it, and would find a queue that has vanished.
+ * A sender that was preempted after its look must not move on what the owner has moved back meanwhile: who then exceeds
+ * the limit again would not be told of. So `over_at` carries a number of the owner's, of as often as it did that:
+ *
+ *      63     48 47                      0
+ *     +---------+-------------------------+
+ *     |  round  |   so many call `over`   |     the sender reads it before it counts what is pending
+ *     +---------+-------------------------+
  *
  * A sender may be preempted between its look and its call of `over`, as one may be before a wake-up (wake.c).
  * So it enters first, and the owner takes the sign down and waits until all have left:
@@ -30,6 +37,9 @@
 #include "holder.h"
 #include "internal.h"
 
+#define AT_BITS 48
+#define ROUND (UINT64_C(1) << AT_BITS)
+#define AT_MASK (ROUND - 1)
 #define IS_SET (UINT64_C(1) << 32) /* of `callers`; below it is how many there are */
 
 static uint64_t limit_of(const struct tetheri_slot *slot)
@@ -48,30 +58,40 @@ bool tetheri_limit_is_reached(const struct tetheri_slot *slot)
 /* The limit, doubled until it is not exceeded, plus 1. */
 static uint64_t call_at(uint64_t limit, uint64_t pending)
 {
-	while (limit < pending && limit <= UINT64_MAX / 2)
+	while (limit < pending && limit <= AT_MASK / 2)
 		limit *= 2;
-	return limit < UINT64_MAX ? limit + 1 : limit;
+	return limit < AT_MASK ? limit + 1 : AT_MASK;
+}
+
+static bool is_exceeded(const struct tetheri_slot *slot, uint64_t *at, uint64_t *pending)
+{
+	/* Acquire: pairs with the release in tetheri_limit_settle: what is pending is no older than the round. */
+	*at = atomic_load_explicit(&slot->over_at, memory_order_acquire);
+	*pending = tetheri_stats_pending(slot);
+	return *pending >= (*at & AT_MASK);
 }
 
 /* Of several senders that find too much, one tells. */
-static bool is_mine_to_tell(struct tetheri_slot *slot, uint64_t pending)
+static bool is_mine_to_tell(struct tetheri_slot *slot, uint64_t *pending)
 {
-	uint64_t limit = limit_of(slot);
-	uint64_t at = atomic_load_explicit(&slot->over_at, memory_order_relaxed);
+	uint64_t limit = limit_of(slot), at;
 
 	/* Relaxed: it is only decided who tells. */
-	return limit > 0 && pending >= at &&
-	       atomic_compare_exchange_strong_explicit(&slot->over_at, &at, call_at(limit, pending), memory_order_relaxed,
-	                                               memory_order_relaxed);
+	while (limit > 0 && is_exceeded(slot, &at, pending))
+		if (atomic_compare_exchange_strong_explicit(&slot->over_at, &at, (at & ~AT_MASK) | call_at(limit, *pending),
+		                                            memory_order_relaxed, memory_order_relaxed))
+			return true;
+	return false;
 }
 
-static __attribute__((noinline)) void tell(struct tetheri_slot *slot, uint64_t pending)
+static __attribute__((noinline)) void tell(struct tetheri_slot *slot)
 {
+	uint64_t pending;
 	int cancel_state;
 
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	/* Acquire: pairs with the release in tether_set_limit: `over` and its context are there. */
-	if ((atomic_fetch_add_explicit(&slot->callers, 1, memory_order_acquire) & IS_SET) && is_mine_to_tell(slot, pending))
+	if ((atomic_fetch_add_explicit(&slot->callers, 1, memory_order_acquire) & IS_SET) && is_mine_to_tell(slot, &pending))
 		slot->over(slot->over_context, (size_t)pending);
 	/* Release: the call has ended, before the owner that acquires this forgets the context. */
 	atomic_fetch_sub_explicit(&slot->callers, 1, memory_order_release);
@@ -80,23 +100,24 @@ static __attribute__((noinline)) void tell(struct tetheri_slot *slot, uint64_t p
 
 void tetheri_limit_look(struct tetheri_slot *slot)
 {
-	if (limit_of(slot) == 0)
-		return;
-	uint64_t pending = tetheri_stats_pending(slot);
-	/* Relaxed: a guess, `tell` looks again. */
-	if (pending >= atomic_load_explicit(&slot->over_at, memory_order_relaxed))
-		tell(slot, pending);
+	uint64_t at, pending;
+
+	/* A guess, `tell` looks again. */
+	if (limit_of(slot) > 0 && is_exceeded(slot, &at, &pending))
+		tell(slot);
 }
 
 void tetheri_limit_settle(struct tetheri_slot *slot)
 {
 	uint64_t limit = limit_of(slot);
-	uint64_t first = call_at(limit, 0);
 	uint64_t at = atomic_load_explicit(&slot->over_at, memory_order_relaxed);
 
-	/* By CAS, relaxed: a sender that exceeds the limit after our look has moved it on, and tells. */
-	if (limit > 0 && at != first && tetheri_stats_pending(slot) <= limit)
-		(void)atomic_compare_exchange_strong_explicit(&slot->over_at, &at, first, memory_order_relaxed, memory_order_relaxed);
+	/* Where it is what it was, too: the sender may have looked before. Release: what we have handled, before who finds
+	 * the new round. */
+	while (limit > 0 && tetheri_stats_pending(slot) <= limit &&
+	       !atomic_compare_exchange_weak_explicit(&slot->over_at, &at, ((at & ~AT_MASK) + ROUND) | call_at(limit, 0),
+	                                              memory_order_release, memory_order_relaxed))
+		;
 }
 
 void tetheri_limit_end(struct tetheri_slot *slot)

@@ -78,7 +78,8 @@ TETHER_API int tether_post(tether_owner_t to, struct tether_message *message);
  * and the function is not called. For work that is better refused than queued.
  * Any thread, a signal handler too where the thread has an owner. Lock-free, never allocates.
  * 0: queued, and the function will be called once. -EAGAIN: as much as tether_set_limit() allows is pending for `to`
- * (senders at the same moment may each find the last place free). -ESRCH: that owner has gone. -EINVAL: `to` is no
+ * (senders at the same moment may each find the last place free, and none finds what the owner is just taking from its
+ * inbox: so for a moment twice as much may be pending). -ESRCH: that owner has gone. -EINVAL: `to` is no
  * owner; reported. -EALREADY: the message is still on its way from an earlier post; reported. */
 TETHER_API int tether_try_post(tether_owner_t to, struct tether_message *message);
 
