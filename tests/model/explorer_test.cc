@@ -62,20 +62,26 @@ void wait_for_the_other(void *context, unsigned me)
 	__atomic_fetch_add(&state->sum, 1, __ATOMIC_RELAXED);
 }
 
-unsigned seen_by_children; /* not of the world: no child writes there */
+unsigned seen; /* by children and handlers; not of the world: no child writes there */
 
-/* Nobody else touches the word that one counts in. What the child writes is its own. */
-void fork_beside_who_counts(void *context, unsigned me)
+/* Nobody else touches the word that one counts in. */
+void count_to_three(void *context, unsigned me)
 {
 	State *state = static_cast<State *>(context);
 
 	for (unsigned i = 1; me == 1 && i <= 3; i++)
 		__atomic_store_n(&state->count, i, __ATOMIC_RELAXED);
+}
+
+/* What the child writes is its own. */
+void fork_beside_who_counts(void *context, unsigned me)
+{
+	count_to_three(context, me);
 	if (me == 1)
 		return;
 	model_fork(
 		[](void *child) {
-			seen_by_children |= 1U << static_cast<State *>(child)->count;
+			seen |= 1U << static_cast<State *>(child)->count;
 			static_cast<State *>(child)->sum = 1;
 		},
 		context);
@@ -103,7 +109,7 @@ void wait_for_nobody(void *context, unsigned)
 }
 
 struct model_result explore(void (*run)(void *context, unsigned thread), unsigned preemptions, uint64_t random = 0,
-                            const char *replay = nullptr)
+                            const char *replay = nullptr, int interrupted = MODEL_NOBODY)
 {
 	static struct model_result result;
 	struct model_scenario scenario = {};
@@ -115,6 +121,8 @@ struct model_result explore(void (*run)(void *context, unsigned thread), unsigne
 	scenario.make = [](void *state) { new (state) State; };
 	scenario.prepare = [](void *, unsigned) {};
 	scenario.run = run;
+	scenario.interrupted = interrupted;
+	scenario.handle = [](void *context) { seen |= 1U << static_cast<State *>(context)->count; };
 	scenario.finish = [](void *, unsigned) {};
 	scenario.check = [](void *context) {
 		if (static_cast<State *>(context)->sum == 1)
@@ -171,9 +179,16 @@ TEST(Explorer, KnowsAThreadThatSpins)
 
 TEST(Explorer, ForksAtEveryPoint)
 {
-	seen_by_children = 0;
+	seen = 0;
 	EXPECT_FALSE(explore(fork_beside_who_counts, 1).has_failed);
-	EXPECT_EQ(seen_by_children, 0xfU) << "after 0 to 3 steps of the other";
+	EXPECT_EQ(seen, 0xfU) << "after 0 to 3 steps of the other";
+}
+
+TEST(Explorer, InterruptsAtEveryPoint)
+{
+	seen = 0;
+	EXPECT_FALSE(explore(count_to_three, 1, 0, nullptr, 1).has_failed);
+	EXPECT_EQ(seen, 0x7U) << "before each of its steps";
 }
 
 TEST(Explorer, FindsAChildThatWaits)

@@ -31,9 +31,9 @@ void thread_join(void);
 
 /* point.c */
 void point_reset(void); /* no word is known to be shared */
-void point_begin(unsigned threads);
-int point_first(void);            /* who runs first */
-int point_ended(unsigned thread); /* its run; who runs next */
+void point_begin(unsigned threads, int interrupted, void (*handle)(void));
+int point_first(void);            /* the thread that runs first */
+int point_ended(unsigned thread); /* its run; the thread that runs next */
 void point_stop(void);
 void point_nap(void);         /* until another thread has written something */
 void point_come(void);        /* others go on, and the thread may come in before each operation of theirs, shared or not */
@@ -55,6 +55,7 @@ __attribute__((format(printf, 1, 2))) void schedule_fail(const char *format, ...
 
 /* system.c */
 void system_start(void);
+bool system_blocks_signals(int thread);
 
 #pragma GCC visibility pop
 

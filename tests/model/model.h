@@ -33,6 +33,7 @@ enum model_kind { MODEL_LOAD, MODEL_STORE, MODEL_RMW };
  * It does nothing outside of a scenario's run. */
 void model_point(enum model_kind kind, const volatile void *word, size_t bytes, const char *name, const char *function, int line);
 
+void model_fence(const char *function, int line);
 void model_assert_fail(const char *what, const char *file, unsigned line, const char *function);
 int model_mutex_lock(pthread_mutex_t *mutex);
 int model_mutex_trylock(pthread_mutex_t *mutex);
@@ -53,7 +54,7 @@ long model_syscall(long number, ...);
 
 /* ---- What a scenario may use ------------------------------------------------------------------ */
 
-#define MODEL_THREADS 4
+#define MODEL_THREADS 4 /* a signal's handler is one, too */
 #define MODEL_NOBODY (-1)
 
 /* The thread of the scenario that runs now; MODEL_NOBODY: none, it is checked. */
@@ -88,7 +89,9 @@ struct model_scenario {
 	void (*prepare)(void *context, unsigned thread); /* in turn, once: what it leaves is wound back to */
 	void (*run)(void *context, unsigned thread);     /* side by side */
 	void (*finish)(void *context, unsigned thread);  /* in turn */
-	void (*check)(void *context);                    /* by nobody */
+	int interrupted;                                 /* the thread to which a signal may come, once; MODEL_NOBODY: none */
+	void (*handle)(void *context);
+	void (*check)(void *context); /* by nobody */
 };
 
 struct model_options {

@@ -16,6 +16,9 @@
  * A fork sees what others have done to each word, shared or not: who is about to fork may come in before any operation.
  * In its child nobody else takes a step, so what waits there waits for ever.
  *
+ * A signal's handler is one more who takes turns, on the stack of the thread that it interrupts, which then waits until it
+ * has returned. It may come before any operation of that thread, and while that waits.
+ *
  * Invariant: a turn ends where its thread may not go on, or where the schedule says so, and nowhere else. */
 #include <assert.h>
 #include <stdio.h>
@@ -51,6 +54,13 @@ static struct thread {
 static unsigned count, steps, writes, coming;
 static unsigned turn_steps, turn_shared; /* of the running thread, since it was chosen; those on shared words */
 static bool is_running, is_alone;
+
+/* The handler: threads[count]. */
+static struct {
+	int thread; /* that it interrupts; MODEL_NOBODY: there is none */
+	void (*handle)(void);
+	enum { NOT_YET, COMES, INSIDE, HAS_COME } state;
+} signal;
 
 /* ---- Words ------------------------------------------------------------------------------------ */
 
@@ -116,6 +126,38 @@ static void say_deadlock(void)
 	schedule_fail("nobody can go on%s", where);
 }
 
+static int handler(void)
+{
+	return (int)count;
+}
+
+/* On whose stack it runs. */
+static int thread_of(int who)
+{
+	return who == handler() ? signal.thread : who;
+}
+
+/* Who runs now. */
+static int running(void)
+{
+	int self = model_thread();
+
+	return self == signal.thread && signal.state == INSIDE ? handler() : self;
+}
+
+static bool is_there(int who)
+{
+	if (who == handler())
+		return signal.state == INSIDE;
+	return !threads[who].has_ended && !(who == signal.thread && signal.state == INSIDE);
+}
+
+static bool may_be_interrupted(void)
+{
+	return signal.thread != MODEL_NOBODY && signal.state == NOT_YET && threads[signal.thread].function &&
+	       !threads[signal.thread].has_ended && !system_blocks_signals(signal.thread);
+}
+
 static bool is_ready(const struct thread *thread)
 {
 	return !thread->may_go || thread->may_go(thread->context);
@@ -133,9 +175,15 @@ static bool comes(const struct thread *thread)
 
 static void add_others(struct schedule_turn *turn, int self, bool (*may)(const struct thread *thread))
 {
-	for (int i = 0; i < (int)count; i++)
-		if (i != self && !threads[i].has_ended && may(&threads[i]))
+	for (int i = 0; i <= handler(); i++)
+		if (i != self && is_there(i) && may(&threads[i]))
 			turn->may_go[turn->count++] = i;
+}
+
+static void add_signal(struct schedule_turn *turn)
+{
+	if (may_be_interrupted())
+		turn->may_go[turn->count++] = handler();
 }
 
 static int choose(const struct schedule_turn *turn, int self)
@@ -144,6 +192,8 @@ static int choose(const struct schedule_turn *turn, int self)
 
 	if (chosen != self)
 		turn_steps = turn_shared = 0;
+	if (chosen == handler() && signal.state == NOT_YET)
+		signal.state = COMES;
 	return chosen;
 }
 
@@ -156,7 +206,8 @@ static int next(void)
 	if (turn.count == 0)
 		add_others(&turn, MODEL_NOBODY, naps); /* a nap ends by itself */
 	if (turn.count == 0)
-		say_deadlock();
+		say_deadlock(); /* that a signal might come is no comfort */
+	add_signal(&turn);
 	return choose(&turn, MODEL_NOBODY);
 }
 
@@ -166,12 +217,31 @@ static int next_or(int self, bool (*may)(const struct thread *thread))
 	struct schedule_turn turn = {.may_go_on = true, .count = 1, .may_go = {self}};
 
 	add_others(&turn, self, may);
+	if (may == is_ready || self == signal.thread)
+		add_signal(&turn);
 	return choose(&turn, self);
 }
 
-void point_begin(unsigned threads_count)
+static void go_to(int who)
 {
+	thread_switch(thread_of(who));
+	if (model_thread() != signal.thread || signal.state != COMES)
+		return;
+	struct thread *self = &threads[signal.thread];
+	signal.state = INSIDE;
+	signal.handle();
+	signal.state = HAS_COME;
+	turn_steps = turn_shared = 0;
+	thread_switch(is_ready(self) ? next_or(signal.thread, is_ready) : next());
+}
+
+void point_begin(unsigned threads_count, int interrupted, void (*handle)(void))
+{
+	assert(threads_count + (interrupted != MODEL_NOBODY) <= MODEL_THREADS);
 	count = threads_count;
+	signal.thread = interrupted;
+	signal.handle = handle;
+	signal.state = NOT_YET;
 	steps = writes = coming = turn_steps = turn_shared = 0;
 	memset(threads, 0, sizeof threads);
 	is_running = true;
@@ -185,7 +255,7 @@ void point_stop(void)
 
 int point_first(void)
 {
-	return next();
+	return thread_of(next());
 }
 
 int point_ended(unsigned thread)
@@ -193,7 +263,7 @@ int point_ended(unsigned thread)
 	threads[thread].has_ended = true;
 	for (unsigned i = 0; i < count; i++)
 		if (!threads[i].has_ended)
-			return next();
+			return thread_of(next());
 	is_running = false;
 	return MODEL_NOBODY;
 }
@@ -212,13 +282,13 @@ static void count_step(struct thread *thread, enum model_kind kind)
 
 static void wait(bool (*may_go)(void *context), void *context)
 {
-	struct thread *self = &threads[model_thread()];
+	struct thread *self = &threads[running()];
 
 	if (is_alone)
 		schedule_fail("the child waits for who is not there, in %s, line %d", self->function, self->line);
 	self->may_go = may_go;
 	self->context = context;
-	thread_switch(next());
+	go_to(next());
 	self->may_go = NULL;
 }
 
@@ -250,12 +320,22 @@ static void watch_spin(struct spin *spin, enum model_kind kind, const volatile v
 	}
 }
 
+/* Who may come in before an operation that nobody else could tell of does, or does not. `begins`: it is the first. */
+static void let_come(int self, bool begins)
+{
+	if (schedule_is_replayed())
+		go_to(next_or(self, is_ready));
+	else if ((coming > 0 || (self == signal.thread && signal.state == NOT_YET)) && (turn_steps > 0 || begins))
+		go_to(next_or(self, comes));
+}
+
 void model_point(enum model_kind kind, const volatile void *word, size_t bytes, const char *name, const char *function, int line)
 {
 	if (!is_running)
 		return;
-	int self = model_thread();
+	int self = running();
 	struct thread *thread = &threads[self];
+	bool begins = !thread->function;
 
 	thread->function = function;
 	thread->line = line;
@@ -264,17 +344,32 @@ void model_point(enum model_kind kind, const volatile void *word, size_t bytes, 
 		schedule_tell(name, function, line);
 		return;
 	}
-	bool shared = is_shared(kind, word, (unsigned)self);
+	bool shared = is_shared(kind, word, (unsigned)thread_of(self));
 	/* Before its first step a thread need not be preempted: another could have been chosen in its place. */
-	if ((shared && turn_shared > 0) || schedule_is_replayed())
-		thread_switch(next_or(self, is_ready));
-	else if (coming > 0 && turn_steps > 0)
-		thread_switch(next_or(self, comes));
+	if (shared && turn_shared > 0)
+		go_to(next_or(self, is_ready));
+	else
+		let_come(self, begins);
 	watch_spin(&thread->spin, kind, word, bytes);
 	turn_shared += shared;
 	turn_steps++;
 	count_step(thread, kind);
 	schedule_step(name, function, line);
+}
+
+void model_fence(const char *function, int line)
+{
+	if (!is_running || is_alone)
+		return;
+	int self = running();
+	struct thread *thread = &threads[self];
+	bool begins = !thread->function;
+
+	thread->function = function;
+	thread->line = line;
+	let_come(self, begins);
+	turn_steps++;
+	schedule_step("fence", function, line);
 }
 
 void model_wait(bool (*holds)(void *context), void *context)
@@ -291,7 +386,7 @@ void point_nap(void)
 {
 	if (!is_running)
 		return;
-	struct thread *self = &threads[model_thread()];
+	struct thread *self = &threads[running()];
 	self->seen = writes - self->writes;
 	if (is_alone)
 		count_step(self, MODEL_LOAD);
@@ -301,11 +396,11 @@ void point_nap(void)
 
 void point_come(void)
 {
-	struct thread *self = &threads[model_thread()];
+	struct thread *self = &threads[running()];
 
 	self->comes = true;
 	coming++;
-	thread_switch(next());
+	go_to(next());
 	coming--;
 	self->comes = false;
 	turn_steps++;

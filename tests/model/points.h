@@ -63,6 +63,9 @@
 #define __atomic_fetch_and(word, value, order) MODEL_WRITE_(MODEL_RMW, word, value, __atomic_fetch_and(word_, value_, order))
 
 #ifndef __cplusplus
+/* A signal may come here; nobody else can tell. */
+#undef atomic_signal_fence
+#define atomic_signal_fence(order) (model_fence(__func__, __LINE__), __atomic_signal_fence(order))
 #undef atomic_load_explicit
 #undef atomic_store_explicit
 #undef atomic_exchange_explicit

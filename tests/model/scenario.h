@@ -85,6 +85,9 @@ struct Base {
 	unsigned ended = 0;   /* objects, and messages called */
 	bool travels = false; /* hand-offs are on their way as messages, and count where they stop */
 
+	static constexpr int interrupted = MODEL_NOBODY; /* a thread, to which a signal may come, whose handler is handle() */
+
+	void handle() {}
 	void prepare(unsigned) {}
 	void finish(unsigned) { tether_drain(0); }
 	void check() {}
@@ -129,6 +132,8 @@ void explore()
 		static_cast<S *>(s)->prepare(me);
 	};
 	scenario.run = [](void *s, unsigned me) { static_cast<S *>(s)->run(me); };
+	scenario.interrupted = S::interrupted;
+	scenario.handle = [](void *s) { static_cast<S *>(s)->handle(); };
 	scenario.finish = [](void *s, unsigned me) { static_cast<S *>(s)->finish(me); };
 	scenario.check = [](void *s) {
 		static_cast<S *>(s)->check();

@@ -247,6 +247,11 @@ static int run(unsigned thread)
 	return point_ended(thread);
 }
 
+static void handle(void)
+{
+	scenario->handle(context);
+}
+
 static int finish(unsigned thread)
 {
 	scenario->finish(context, thread);
@@ -270,7 +275,7 @@ static void run_once(void)
 	thread_rewind();
 	for (unsigned i = 0; i < scenario->threads; i++)
 		thread_set_work(i, run);
-	point_begin(scenario->threads);
+	point_begin(scenario->threads, scenario->interrupted, handle);
 	thread_call(point_first());
 	for (int round = 0; round < FINISH_ROUNDS; round++)
 		in_turn(finish);

@@ -268,6 +268,11 @@ static long mask_signals(int how, const uint64_t *mask, uint64_t *old)
 	return 0;
 }
 
+bool system_blocks_signals(int thread)
+{
+	return os->signals[thread] != 0;
+}
+
 /* ---- Time, and naps --------------------------------------------------------------------------- */
 
 int model_clock_gettime(clockid_t clock, struct timespec *now)
