@@ -275,8 +275,9 @@ bool tetheri_inbox_take(struct tetheri_slot *slot)
 		return false;
 	/* Relaxed: others compare it with limits of seconds. */
 	atomic_store_explicit(&slot->took, tetheri_now_coarse(), memory_order_relaxed);
-	/* Acquire: every sender's release, also through those that pushed after it (a release sequence). */
-	uint64_t head = atomic_exchange_explicit(&slot->head, EMPTY, memory_order_acquire);
+	/* Acquire: every sender's release, also through those that pushed after it (a release sequence). Release: that we
+	 * drain, before a shutdown finds nothing here. */
+	uint64_t head = atomic_exchange_explicit(&slot->head, EMPTY, memory_order_acq_rel);
 
 	notice(slot, head);
 	let_look(slot);
@@ -360,7 +361,8 @@ uint64_t tetheri_inbox_depth(const struct tetheri_slot *slot)
 {
 	uint64_t over = atomic_load_explicit(&slot->overflow, memory_order_relaxed) -
 	                atomic_load_explicit(&slot->overflow_taken, memory_order_relaxed);
-	uint64_t head = atomic_load_explicit(&slot->head, memory_order_relaxed);
+	/* Acquire: pairs with the release of the XCHG: where that has taken all, the owner is found to be busy. */
+	uint64_t head = atomic_load_explicit(&slot->head, memory_order_acquire);
 
 	/* A sender adds to `overflow` after its CAS, so for a moment the difference may be negative. */
 	return count_of(head) + count_of(atomic_load_explicit(&slot->late, memory_order_relaxed)) + ((int64_t)over > 0 ? over : 0);

@@ -85,7 +85,10 @@ struct tetheri_counts {
 	_Atomic uint64_t failed;   /* handlers */
 };
 
-#define TETHERI_NOW ((uintptr_t)1) /* types are aligned */
+/* Beside a type in `doing`; types are aligned. */
+#define TETHERI_NOW ((uintptr_t)1)    /* it still is at that */
+#define TETHERI_DRAINS ((uintptr_t)2) /* it is draining, and has not come to another yet */
+#define TETHERI_BUSY (TETHERI_NOW | TETHERI_DRAINS)
 
 struct tetheri_slot {
 	/* What senders touch. */
@@ -125,7 +128,7 @@ struct tetheri_slot {
 	_Atomic uint64_t late;           /* what this thread drops for itself once the inbox is closed; handlers */
 	_Atomic uint64_t overflow_taken; /* the part of `overflow` that was taken; never reset */
 	_Atomic uint64_t drained;        /* when it last looked into its inbox: tetheri_now(); 0: never */
-	_Atomic uintptr_t doing;         /* the type of the object or message that it was last at; TETHERI_NOW: it still is */
+	_Atomic uintptr_t doing;         /* the type of the object or message that it was last at, and whether it is busy */
 	_Atomic(const void *) doing_fn;  /* the message's function */
 	uint64_t messages;               /* that were run; owner only */
 	_Atomic tetheri_origin_t made;   /* where the owner was first seen */
@@ -409,7 +412,7 @@ void tetheri_run_leave(struct tetheri_run *run);
 void tetheri_run_destructor(struct tetheri_runner *runner, struct tether *tag);
 size_t tetheri_run_lists(struct tetheri_run *run, size_t max_nodes);
 void tetheri_run_taken(struct tetheri_run *run);  /* what the current owner has taken, and nothing that comes meanwhile */
-void tetheri_run_idle(struct tetheri_slot *slot); /* for reports: it is between two nodes */
+void tetheri_run_idle(struct tetheri_slot *slot); /* it is busy no more */
 void tetheri_run_here(struct tether *tag);        /* now, and whatever it drops */
 void tetheri_run_queue(struct tether *node);      /* behind what is running */
 void tetheri_run_later(struct tether *tag);       /* after the destructor that is running */

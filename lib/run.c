@@ -17,6 +17,15 @@
 
 #include "internal.h"
 
+/* Before a node is off its list and counted as handled: it is pending no more then, and runs in a moment. */
+static void begin_drain(struct tetheri_runner *runner, struct tetheri_slot *slot)
+{
+	runner->draining = true;
+	/* Relaxed: the release of the XCHG that takes what is pending brings it to who finds that gone. */
+	atomic_store_explicit(&slot->doing, atomic_load_explicit(&slot->doing, memory_order_relaxed) | TETHERI_DRAINS,
+	                      memory_order_relaxed);
+}
+
 static inline void enter(struct tetheri_run *run, struct tetheri_runner *runner, bool draining)
 {
 	run->runner = runner;
@@ -32,7 +41,7 @@ static inline void enter(struct tetheri_run *run, struct tetheri_runner *runner,
 	}
 	tetheri_thread.active = runner;
 	if (draining)
-		runner->draining = true;
+		begin_drain(runner, run->slot);
 }
 
 void tetheri_run_enter(struct tetheri_run *run, bool draining)
@@ -63,7 +72,7 @@ static void set_doing(const struct tether_type *type)
 void tetheri_run_idle(struct tetheri_slot *slot)
 {
 	/* Release: what it was at has counted what it sent, before a shutdown finds it idle. */
-	atomic_store_explicit(&slot->doing, atomic_load_explicit(&slot->doing, memory_order_relaxed) & ~TETHERI_NOW,
+	atomic_store_explicit(&slot->doing, atomic_load_explicit(&slot->doing, memory_order_relaxed) & ~TETHERI_BUSY,
 	                      memory_order_release);
 }
 

@@ -8,10 +8,18 @@
  * Here means the owners that the thread is inside of, and the logical ones that nobody is inside of. Of the others
  * nobody is told to drain: one that has something pending has a wake-up on its way (wake.c), or drains without.
  *
+ * An owner is quiet if nothing is pending for it, and it is not busy then. In this order: what it has taken and not
+ * counted yet, or counted as handled and not run yet, is pending nowhere, but its drain has begun before.
+ *
  * A callback that has just sent something and returned may be seen as idle, and what it sent not be seen any more as
- * its receiver was looked at before. So the number of nodes that were ever sent must be the same after the look; a
- * callback counts what it sends before it is idle. (Threads that send without being told to are the program's to
- * stop.)
+ * its receiver was looked at before. So all are looked at twice, and the number of nodes that were ever sent must be the
+ * same before and after:
+ *
+ *     sent ........ look at all ........ look at all ........ sent
+ *       a callback counts what it sends, sends it, and is idle
+ *
+ * What is counted in between changes the number. What was counted before is sent before its callback is found idle by
+ * the first look, and so found by the second. (Threads that send without being told to are the program's to stop.)
  *
  * What lies in another owner's inbox is counted by type where it is, see tetheri_inbox_hold(). What the owner has taken
  * already is its alone, and only its number is known. */
@@ -26,9 +34,9 @@
 /* ---- Waiting --------------------------------------------------------------------------------- */
 
 /* Acquire: pairs with the release in tetheri_run_idle; what it counted as sent is seen. */
-static bool is_running(const struct tetheri_slot *slot)
+static bool is_busy(const struct tetheri_slot *slot)
 {
-	return atomic_load_explicit(&slot->doing, memory_order_acquire) & TETHERI_NOW;
+	return atomic_load_explicit(&slot->doing, memory_order_acquire) & TETHERI_BUSY;
 }
 
 static uint64_t sent_by_all(void)
@@ -46,7 +54,7 @@ static bool is_each_quiet(void)
 	tetheri_table_lock();
 	for (uint32_t i = 0; i < tetheri_table_size() && is_quiet; i++) {
 		const struct tetheri_slot *slot = tetheri_table_at(i);
-		is_quiet = !slot->in_use || (!is_running(slot) && tetheri_stats_pending(slot) == 0);
+		is_quiet = !slot->in_use || (tetheri_stats_pending(slot) == 0 && !is_busy(slot));
 	}
 	tetheri_table_unlock();
 	return is_quiet;
@@ -56,7 +64,7 @@ static bool is_quiet(void)
 {
 	uint64_t sent = sent_by_all();
 
-	return is_each_quiet() && sent_by_all() == sent;
+	return is_each_quiet() && is_each_quiet() && sent_by_all() == sent;
 }
 
 /* What is pending for the current owner now, and not what that sends, or the time would never be looked at. */
@@ -123,10 +131,12 @@ static void add(struct left *left, size_t first, const struct tetheri_left *what
 static void count_of(struct left *left, struct tetheri_slot *slot)
 {
 	struct tetheri_left row = {.owner = atomic_load_explicit(&slot->id, memory_order_relaxed), .count = 1};
+	const struct tether *node = tetheri_inbox_hold(slot);
+	/* While nothing can be taken, or what is would be counted twice. */
 	uint64_t pending = tetheri_stats_pending(slot), seen = 0;
 	size_t first = left->count;
 
-	for (const struct tether *node = tetheri_inbox_hold(slot); node; node = tetheri_next(node), seen++) {
+	for (; node; node = tetheri_next(node), seen++) {
 		/* Relaxed: it was published, and nobody takes it while we look. */
 		row.type = tetheri_word_type(__atomic_load_n(&node->state_, __ATOMIC_RELAXED));
 		add(left, first, &row);
@@ -134,7 +144,7 @@ static void count_of(struct left *left, struct tetheri_slot *slot)
 	tetheri_inbox_let_go(slot);
 	row.type = NULL;
 	row.count = pending > seen ? pending - seen : 0;
-	if (row.count > 0 || (seen == 0 && is_running(slot)))
+	if (row.count > 0 || (seen == 0 && is_busy(slot)))
 		add(left, first, &row);
 }
 

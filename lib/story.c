@@ -67,7 +67,7 @@ void tetheri_story_doing(const struct tetheri_slot *slot, struct tetheri_text *t
 	/* Relaxed: see run.c. */
 	uintptr_t doing = atomic_load_explicit(&slot->doing, memory_order_relaxed);
 	const void *fn = atomic_load_explicit(&slot->doing_fn, memory_order_relaxed);
-	const struct tether_type *type = (const struct tether_type *)(doing & ~TETHERI_NOW);
+	const struct tether_type *type = (const struct tether_type *)(doing & ~TETHERI_BUSY);
 	bool is_doing = doing & TETHERI_NOW;
 
 	if (!type)
@@ -108,7 +108,7 @@ static void tell_slot(struct tether_report *out, const struct tetheri_slot *slot
 {
 	uint64_t drained = atomic_load_explicit(&slot->drained, memory_order_relaxed);
 	uint64_t now = tetheri_now_coarse(), ago_ns;
-	uintptr_t doing = atomic_load_explicit(&slot->doing, memory_order_relaxed) & ~TETHERI_NOW;
+	uintptr_t doing = atomic_load_explicit(&slot->doing, memory_order_relaxed) & ~TETHERI_BUSY;
 
 	facts->made = origin_stack(atomic_load_explicit(&slot->made, memory_order_relaxed), &ago_ns, scratch);
 	if (out->owner_is_lost)

@@ -110,13 +110,13 @@ void check_books()
 	MUST(base->travels || base->ended == counters.dropped_here + counters.run_home + counters.orphaned - counters.leaked);
 }
 
-void explore(struct model_scenario *scenario)
+void explore(struct model_scenario *scenario, unsigned preemptions)
 {
 	const testing::TestInfo *test = testing::UnitTest::GetInstance()->current_test_info();
 	std::string name = std::string(test->test_suite_name()) + "." + test->name();
 	uint64_t scale = number("TETHER_TEST_SCALE", 1);
 	const char *replay = getenv("MODEL_REPLAY");
-	struct model_options options = {static_cast<unsigned>(number("MODEL_PREEMPTIONS", 3)),
+	struct model_options options = {static_cast<unsigned>(number("MODEL_PREEMPTIONS", preemptions)),
 	                                number("MODEL_RANDOM", 50000) / (scale ? scale : 1), number("MODEL_SEED", 1),
 	                                replay && *replay ? replay : nullptr};
 	static struct model_result result;

@@ -85,6 +85,7 @@ struct Base {
 	unsigned ended = 0;   /* objects, and messages called */
 	bool travels = false; /* hand-offs are on their way as messages, and count where they stop */
 
+	static constexpr unsigned preemptions = 3;       /* at most; fewer where it would take minutes */
 	static constexpr int interrupted = MODEL_NOBODY; /* a thread, to which a signal may come, whose handler is handle() */
 
 	void handle() {}
@@ -116,7 +117,7 @@ void fork_to(S *scenario)
 		scenario);
 }
 
-void explore(struct model_scenario *scenario);
+void explore(struct model_scenario *scenario, unsigned preemptions);
 
 template <typename S>
 void explore()
@@ -139,7 +140,7 @@ void explore()
 		static_cast<S *>(s)->check();
 		check_books();
 	};
-	explore(&scenario);
+	explore(&scenario, S::preemptions);
 }
 
 #endif

@@ -217,7 +217,7 @@ class Copy:
             yield from reversed(list(chain(self.newest(number(slot[inbox])))))
 
     def doing(self, slot):
-        kind, now = number(slot["doing"]) & ~1, number(slot["doing"]) & 1
+        kind, now = number(slot["doing"]) & ~3, number(slot["doing"]) & 1
         if not kind:
             return ""
         if kind == self.message_type():
