@@ -91,15 +91,16 @@ TETHER_API void tether_owner_leave(tether_owner_t previous);
  * owner. */
 TETHER_API int tether_owner_end(tether_owner_t owner);
 
-/** Before the end of the program: drain all owners that live, until nothing is pending and no destructor or message
- * is running, or the time is over. This call itself drains the calling thread's own owner, the logical ones that it is
- * inside, and those that nobody is inside. The others' threads drain theirs, as they were woken when something was sent
- * to them; for these it waits. Whoever enters or ends a logical owner at the moment in which it is drained here is
- * refused, reported: stop your schedulers before. Threads that go on sending are yours to stop. 0 ms: what can be
- * drained here is drained, and nobody is waited for.
- * Any thread, not from a destructor or a message. Blocks as long as its destructors run, and for `timeout_ms`. May make
- * an owner for the thread. 0: at some moment nothing was pending. -ETIMEDOUT: something was left; one report says what,
- * by owner and by type (struct tether_left). -EPERM: in a destructor or a message; reported. */
+/** Before the end of the program: drain all owners that live, until nothing is pending and none of their destructors
+ * and messages is running, or the time is over. (A destructor that a thread without an owner runs is its own
+ * business.) This call itself drains the calling thread's own owner, the logical ones that it is inside, and those
+ * that nobody is inside. The others' threads drain theirs, as they were woken when something was sent to them; for
+ * these it waits. Whoever enters or ends a logical owner at the moment in which it is drained here is refused,
+ * reported: stop your schedulers before. Threads that go on sending are yours to stop. 0 ms: what can be drained here
+ * is drained, and nobody is waited for. Any thread, not from a destructor or a message. Blocks as long as its
+ * destructors run, and for `timeout_ms`. May make an owner for the thread. 0: at some moment nothing was pending.
+ * -ETIMEDOUT: something was left; one report says what, by owner and by type (struct tether_left). -EPERM: in a
+ * destructor or a message; reported. */
 TETHER_API int tether_shutdown(unsigned timeout_ms);
 
 TETHER_END_
