@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fd.h"
 #include "path.h"
 #include "report.h"
 #include "sink.h"
@@ -90,6 +91,8 @@ static void put_tag(struct tetheri_text *text, const struct tether *tag, struct 
 	tetheri_put(text, "%.200s %p", tetheri_type_word(type->name), (const void *)((const char *)tag - type->offset));
 	if ((word & TETHERI_LABELLED) && side && tetheri_side_read(tag, side) && side->label[0])
 		tetheri_put(text, " \"%s\"", side->label);
+	else if (tetheri_fd_number(type, tag) >= 0)
+		tetheri_put(text, " \"%d\"", tetheri_fd_number(type, tag));
 	tetheri_put(text, ": %s", state_name(tetheri_word_state(word)));
 	if (tetheri_tag_home(tag)) {
 		tetheri_put(text, ", of ");

@@ -22,6 +22,7 @@
  *   set_ck.c         a member is one store, a larger map is published by one; the spinlock is made anew
  *   suppress.c       readers are counted: the count is made anew
  *   side.c           its locks are free, as the kernel wipes them
+ *   fd.c             a descriptor that another thread was adopting is not adopted
  *   tag in MOVING    its claimer is gone: it stays so, and a drop of it destroys nothing
  *
  * Invariant: locks are taken in the order of `locks`. Who holds one takes none that stands before it.
@@ -34,6 +35,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "fd.h"
 #include "internal.h"
 #include "set.h"
 #include "sink.h"
@@ -242,6 +244,7 @@ static void begin_child(void)
 	tetheri_suppress_restart();
 	tetheri_sink_restart();
 	tetheri_set_restart();
+	tetheri_fd_fork_child();
 	release();
 	if (!is_whole)
 		tetheri_report_call(TETHER_NO_WAKE, "fork", TETHERI_CALLER);

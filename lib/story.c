@@ -9,11 +9,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "fd.h"
 #include "path.h"
 #include "report.h"
 #include "symbol.h"
 
 #define DOING_BYTES 256
+#define NUMBER_BYTES 12
 
 /* What is known before anything has a name. Fields are zero, or NULL, where it is nothing. */
 struct facts {
@@ -241,6 +243,16 @@ static void tell_history(struct tether_report *out, const struct facts *facts, s
 	out->history_forgotten = side->forgotten;
 }
 
+/* Of a descriptor: "17". */
+static const char *number_label(int fd, struct tetheri_scratch *scratch)
+{
+	struct tetheri_text text = {.bytes = tetheri_scratch_take(scratch, NUMBER_BYTES), .size = NUMBER_BYTES};
+
+	if (text.bytes)
+		tetheri_put(&text, "%d", fd);
+	return text.bytes;
+}
+
 static void tell_object(struct tether_report *out, const struct tetheri_event *event, struct tetheri_scratch *scratch,
                         struct facts *facts)
 {
@@ -251,6 +263,8 @@ static void tell_object(struct tether_report *out, const struct tetheri_event *e
 		out->object_bytes = event->type->size;
 	}
 	facts->bound = origin_stack(event->origin, &out->bound_ns, scratch);
+	if (tetheri_fd_number(event->type, event->tag) >= 0)
+		out->label = number_label(tetheri_fd_number(event->type, event->tag), scratch);
 	if (!side || !event->type || !tetheri_side_read(event->tag, side))
 		return;
 	if ((event->word & TETHERI_LABELLED) && side->label[0])

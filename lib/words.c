@@ -58,6 +58,10 @@ static const struct tetheri_words table[] = {
                          "let what it runs at its end stop sending to it"},
 	[TETHER_LEFT_OVER] = {"left-over", "not everything could be drained", "waited for",
                           "let each owner drain, and end, before the process does"},
+	[TETHER_WRONG_OWNER_FD] = {"wrong-owner-fd", "descriptor of another owner", "closed",
+                               "let its owner close it, or make it yours first by tether_fd_exchange()"},
+	[TETHER_STALE_FD] = {"stale-fd", "descriptor of an earlier life", "used",
+                         "close it once, by tether_fd_close() only, and forget its number and id then"},
 };
 #define KINDS (sizeof table / sizeof *table)
 
@@ -71,8 +75,9 @@ const struct tetheri_words *tetheri_words(enum tether_kind kind)
 const char *tetheri_other_role(enum tether_kind kind)
 {
 	static const char *const roles[] = {
-		[TETHER_IN_TRANSIT] = "on its way to", [TETHER_LENT_USE] = "lent to",      [TETHER_NOT_RETURNED] = "lent to",
-		[TETHER_OVERLAP] = "in use by",        [TETHER_OWNER_BUSY] = "entered by", [TETHER_RESTLESS] = "kept busy by"};
+		[TETHER_IN_TRANSIT] = "on its way to",   [TETHER_LENT_USE] = "lent to",      [TETHER_NOT_RETURNED] = "lent to",
+		[TETHER_OVERLAP] = "in use by",          [TETHER_OWNER_BUSY] = "entered by", [TETHER_RESTLESS] = "kept busy by",
+		[TETHER_WRONG_OWNER_FD] = "expected of", [TETHER_STALE_FD] = "adopted for"};
 
 	return (size_t)kind < sizeof roles / sizeof *roles ? roles[kind] : NULL;
 }

@@ -656,7 +656,7 @@ TEST(Suppressions, KnowAllKinds)
 
 	for (std::string name; (name = tether_kind_name(static_cast<enum tether_kind>(kind))) != "unknown"; kind++)
 		lines += name + ":*\n";
-	EXPECT_GE(kind, TETHER_LEFT_OVER);
+	EXPECT_GE(kind, TETHER_STALE_FD);
 	File file(lines.c_str());
 	Child child = with_environment((std::string("suppressions=") + file.name()).c_str(), [] { violate(); });
 

@@ -42,7 +42,9 @@ enum tether_kind {
 	TETHER_OWNER_BUSY = 24,        /* an owner entered while another thread is inside */
 	TETHER_EXIT_INSIDE = 25,       /* a thread ended inside an owner that is not its own */
 	TETHER_RESTLESS = 26,          /* what an ending owner runs goes on sending to it */
-	TETHER_LEFT_OVER = 27          /* tether_shutdown() ran out of time */
+	TETHER_LEFT_OVER = 27,         /* tether_shutdown() ran out of time */
+	TETHER_WRONG_OWNER_FD = 28,    /* a descriptor of another owner, closed or given away */
+	TETHER_STALE_FD = 29           /* a descriptor that was closed, whose number may be another one by now */
 };
 
 /** The name of a kind in suppressions and JSON: "wrong-thread-use", "double-drop", ...; "unknown" for a

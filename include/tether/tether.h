@@ -5,6 +5,7 @@
 
 #include <tether/base.h>
 #include <tether/drop.h>
+#include <tether/fd.h>
 #include <tether/group.h>
 #include <tether/loop.h>
 #include <tether/move.h>
