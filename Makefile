@@ -13,10 +13,15 @@ test: # every suite in every configuration
 	@tools/setup test
 	@tests/run
 
-bench: # the check and the drop beside their rivals
+bench: # what it costs, beside what others cost; some minutes
 	@tools/setup bench
-	@tools/build build/bench -Dtests=disabled -Dexamples=disabled
+	@tools/build build/bench -Dtests=disabled
 	@bench/run build/bench
+
+bench-quick: # the same in a minute, for a before and an after
+	@tools/setup bench
+	@tools/build build/bench -Dtests=disabled
+	@bench/run --quick build/bench
 
 format: # lay out all C and C++ as .clang-format says
 	@tools/setup test
@@ -25,4 +30,4 @@ format: # lay out all C and C++ as .clang-format says
 clean:
 	rm -rf build
 
-.PHONY: all demo test bench format clean
+.PHONY: all demo test bench bench-quick format clean

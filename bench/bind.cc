@@ -96,12 +96,12 @@ int main(int argc, char **argv)
 	set("bind_stacks", "fast");
 	make_foreign_object();
 	tether_load_symbols();
-	benchmark::RegisterBenchmark("bind/three stores", store_three);
+	benchmark::RegisterBenchmark("bind/floor", store_three);
 	benchmark::RegisterBenchmark("bind/tether", time_bind, "off");
-	benchmark::RegisterBenchmark("bind/tether, stacks 16 deep", time_bind, "fast");
-	benchmark::RegisterBenchmark("bind/tether, stacks 16 deep by unwinding", time_bind, "full");
+	benchmark::RegisterBenchmark("bind/tether-stacks", time_bind, "fast");
+	benchmark::RegisterBenchmark("bind/tether-stacks-full", time_bind, "full");
 	benchmark::RegisterBenchmark("report/tether", time_report, TETHER_WARN);
-	benchmark::RegisterBenchmark("report/tether, seen before", time_report, TETHER_WARN_ONCE);
+	benchmark::RegisterBenchmark("report/tether-again", time_report, TETHER_WARN_ONCE);
 	benchmark::Initialize(&argc, argv);
 	if (benchmark::ReportUnrecognizedArguments(argc, argv))
 		return 1;

@@ -1,4 +1,4 @@
-/* enter.cc - what does it cost to enter an owner it again, of ten and of ten thousand, and to have them?
+/* enter.cc - what does it cost to enter an owner and leave it, of ten and of ten thousand, and to have them?
  * SPDX-License-Identifier: MIT
  *
  * CPU time of the calling thread for a pair of calls. Ten owners stay in the nearest cache, whatever else there is; ten
@@ -91,10 +91,10 @@ int main(int argc, char **argv)
 {
 	benchmark::AddCustomContext("owner_bytes", std::to_string(bytes_each()));
 	std::thread(pause).detach();
-	benchmark::RegisterBenchmark("enter an owner/mutex and a thread-local word", lock);
-	benchmark::RegisterBenchmark("enter an owner/tether, 10", enter, few, few);
-	benchmark::RegisterBenchmark("enter an owner/tether, 10 of 10,000", enter, many, few);
-	benchmark::RegisterBenchmark("enter an owner/tether, all of 10,000", enter, many, many);
+	benchmark::RegisterBenchmark("enter/mutex", lock);
+	benchmark::RegisterBenchmark("enter/tether", enter, few, few);
+	benchmark::RegisterBenchmark("enter/tether-10-of-10000", enter, many, few);
+	benchmark::RegisterBenchmark("enter/tether-all-10000", enter, many, many);
 	benchmark::Initialize(&argc, argv);
 	if (benchmark::ReportUnrecognizedArguments(argc, argv))
 		return 1;

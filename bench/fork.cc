@@ -59,9 +59,9 @@ static void fork_and_wait(benchmark::State &state, pid_t (*fork_)(), size_t logi
 
 int main(int argc, char **argv)
 {
-	benchmark::RegisterBenchmark("fork/no handlers", fork_and_wait, _Fork, 0)->UseManualTime();
-	benchmark::RegisterBenchmark("fork/tether, 1 owner", fork_and_wait, fork, 0)->UseManualTime();
-	benchmark::RegisterBenchmark("fork/tether, 1000 owners more", fork_and_wait, fork, 1000)->UseManualTime();
+	benchmark::RegisterBenchmark("fork/floor", fork_and_wait, _Fork, 0)->UseManualTime();
+	benchmark::RegisterBenchmark("fork/tether", fork_and_wait, fork, 0)->UseManualTime();
+	benchmark::RegisterBenchmark("fork/tether-1000-owners", fork_and_wait, fork, 1000)->UseManualTime();
 	benchmark::Initialize(&argc, argv);
 	if (benchmark::ReportUnrecognizedArguments(argc, argv))
 		return 1;

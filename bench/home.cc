@@ -43,6 +43,6 @@ static void time_objects(benchmark::State &state)
 			act(&each);
 }
 
-BENCHMARK(time_objects<drop_pointer>)->Name("bind and drop at home/four stores and a call");
-BENCHMARK(time_objects<drop_tether>)->Name("bind and drop at home/tether");
+BENCHMARK(time_objects<drop_pointer>)->Name("home/floor");
+BENCHMARK(time_objects<drop_tether>)->Name("home/tether");
 BENCHMARK_MAIN();

@@ -3,7 +3,7 @@
  *
  * CPU time of one thread, for objects that its nearest cache holds. Both sides of a move are this thread, inside two owners
  * in turn where it takes two; so these are the costs of the steps, without those of lines that travel between cores (for
- * them see the figure "drop"). */
+ * them see drop.cc). */
 #include <benchmark/benchmark.h>
 #include <tether/tether.h>
 
@@ -207,18 +207,18 @@ static void enter(object *)
 	tether_owner_leave(tether_owner_enter(borrower));
 }
 
-BENCHMARK(check_own)->Name("check by state/one's own");
-BENCHMARK(check_shared)->Name("check by state/shared, not by the caller");
-BENCHMARK(check_child)->Name("check by state/child of a group");
-BENCHMARK(check_grandchild)->Name("check by state/child of a child");
-BENCHMARK(post)->Name("move/post and drain");
-BENCHMARK(hand_off)->Name("move/hand off and receive");
-BENCHMARK(hand_off_childless)->Name("move/hand off and receive a group of none");
-BENCHMARK(hand_off_family)->Name("move/hand off and receive a group of 256");
+BENCHMARK(check_own)->Name("check.state/own");
+BENCHMARK(check_shared)->Name("check.state/shared");
+BENCHMARK(check_child)->Name("check.state/child");
+BENCHMARK(check_grandchild)->Name("check.state/grandchild");
+BENCHMARK(post)->Name("move/post");
+BENCHMARK(hand_off)->Name("move/hand-off");
+BENCHMARK(hand_off_childless)->Name("move/hand-off-group");
+BENCHMARK(hand_off_family)->Name("move/hand-off-group-of-256");
 BENCHMARK(time_moves<give>)->Name("move/give");
-BENCHMARK(time_moves<unbind>)->Name("move/unbind and claim");
-BENCHMARK(time_moves<enter>)->Name("move/enter an owner and leave");
-BENCHMARK(time_moves<lend>)->Name("move/lend, enter, return, leave");
+BENCHMARK(time_moves<unbind>)->Name("move/unbind-claim");
+BENCHMARK(time_moves<enter>)->Name("move/enter-leave");
+BENCHMARK(time_moves<lend>)->Name("move/lend-return");
 
 int main(int argc, char **argv)
 {

@@ -1,9 +1,9 @@
 /* ref.cc - what does it cost to take a reference and to put it back?
  * SPDX-License-Identifier: MIT
  *
- * CPU time of the calling thread for one get and one put, on objects that its nearest cache holds: "at home" on the
- * thread that made the count, "elsewhere" on another, while the one that made it lives and holds a reference; alone, and
- * two threads at once on one object. The atomic count is what C programs write: add 1 relaxed, take 1 away with
+ * CPU time of the calling thread for one get and one put, on objects that its nearest cache holds: `ref.home` on the
+ * thread that made the count, `ref` on another, while the one that made it lives and holds a reference; alone, and
+ * `ref.two`, two threads at once on one object. The atomic count is what C programs write: add 1 relaxed, take 1 away with
  * acquire and release. */
 #include <benchmark/benchmark.h>
 #include <semaphore.h>
@@ -75,9 +75,9 @@ static void time_one(benchmark::State &state)
 template <void (*count)(object *)>
 static void add(const std::string &subject)
 {
-	benchmark::RegisterBenchmark(("count at home/" + subject).c_str(), time_all<count, ours>);
-	benchmark::RegisterBenchmark(("count elsewhere/" + subject).c_str(), time_all<count, theirs>);
-	benchmark::RegisterBenchmark(("count, two at once/" + subject).c_str(), time_one<count>)->Threads(2);
+	benchmark::RegisterBenchmark(("ref.home/" + subject).c_str(), time_all<count, ours>);
+	benchmark::RegisterBenchmark(("ref/" + subject).c_str(), time_all<count, theirs>);
+	benchmark::RegisterBenchmark(("ref.two/" + subject).c_str(), time_one<count>)->Threads(2);
 }
 
 static void make(object *objects)
@@ -107,8 +107,8 @@ int main(int argc, char **argv)
 	make(ours);
 	make_theirs();
 	add<count_tether>("tether");
-	add<count_atomic>("atomic count");
-	add<count_shared_ptr>("std::shared_ptr");
+	add<count_atomic>("atomic-count");
+	add<count_shared_ptr>("shared_ptr");
 	benchmark::Initialize(&argc, argv);
 	if (benchmark::ReportUnrecognizedArguments(argc, argv))
 		return 1;

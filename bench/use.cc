@@ -64,11 +64,11 @@ static void time_use(benchmark::State &state)
 	tether_fini(&used.tag);
 }
 
-BENCHMARK(time_use<use_tether>)->Name("enter and leave/tether");
-BENCHMARK(time_use<use_tether, true>)->Name("enter and leave/tether, bound");
-BENCHMARK(time_use<use_tether, false, true>)->Name("enter and leave/tether, inside already");
-BENCHMARK(time_use<use_mutex>)->Name("enter and leave/mutex, try-lock");
-BENCHMARK(time_use<use_flag>)->Name("enter and leave/atomic flag");
+BENCHMARK(time_use<use_tether>)->Name("use/tether");
+BENCHMARK(time_use<use_tether, true>)->Name("use/tether-bound");
+BENCHMARK(time_use<use_tether, false, true>)->Name("use/tether-inside");
+BENCHMARK(time_use<use_mutex>)->Name("use/mutex");
+BENCHMARK(time_use<use_flag>)->Name("use/atomic-flag");
 
 int main(int argc, char **argv)
 {

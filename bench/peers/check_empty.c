@@ -11,7 +11,7 @@ static void loop_empty(uint64_t n)
 		object = opaque(object);
 }
 
-static struct check_peer empty = {"empty loop", loop_empty, NULL};
+static struct check_peer empty = {"floor", loop_empty, NULL};
 
 __attribute__((constructor)) static void add(void)
 {

@@ -19,7 +19,7 @@ static void loop_glib(uint64_t n)
 	g_main_context_unref(context);
 }
 
-static struct check_peer glib = {"g_main_context_is_owner (GLib)", loop_glib, NULL};
+static struct check_peer glib = {"glib", loop_glib, NULL};
 
 __attribute__((constructor)) static void add(void)
 {

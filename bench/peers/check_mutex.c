@@ -41,7 +41,7 @@ static void loop_mutex(uint64_t n)
 	pthread_mutex_destroy(&mine.lock);
 }
 
-static struct check_peer mutex = {"mutex and pthread_self (WebRTC)", loop_mutex, NULL};
+static struct check_peer mutex = {"mutex", loop_mutex, NULL};
 
 __attribute__((constructor)) static void add(void)
 {

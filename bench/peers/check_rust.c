@@ -13,12 +13,12 @@ void check_pyo3(uint64_t n);
 void check_pyo3_shared(uint64_t n);
 
 static struct check_peer peers[] = {
-	{"Rust fragile, executable", check_fragile, NULL},
-	{"Rust fragile, shared library", check_fragile_shared, NULL},
-	{"Rust send_wrapper, executable", check_send_wrapper, NULL},
-	{"Rust send_wrapper, shared library", check_send_wrapper_shared, NULL},
-	{"thread::current().id() (PyO3), executable", check_pyo3, NULL},
-	{"thread::current().id() (PyO3), shared library", check_pyo3_shared, NULL},
+	{"fragile-executable", check_fragile, NULL},
+	{"fragile", check_fragile_shared, NULL},
+	{"send_wrapper-executable", check_send_wrapper, NULL},
+	{"send_wrapper", check_send_wrapper_shared, NULL},
+	{"thread-id-executable", check_pyo3, NULL},
+	{"thread-id", check_pyo3_shared, NULL},
 };
 
 __attribute__((constructor)) static void add(void)

@@ -3,10 +3,10 @@
 #include "check_tether.h"
 
 static struct check_peer peers[] = {
-	{"tether, executable", check_executable, NULL},
-	{"tether, shared library", check_shared, NULL},
-	{"tether_is_mine, executable", is_mine_executable, NULL},
-	{"tether_is_mine, shared library", is_mine_shared, NULL},
+	{"tether-executable", check_executable, NULL},
+	{"tether", check_shared, NULL},
+	{"is_mine-executable", is_mine_executable, NULL},
+	{"is_mine", is_mine_shared, NULL},
 };
 
 __attribute__((constructor)) static void add(void)

@@ -27,29 +27,43 @@ struct object {
 		struct tag tag;
 	};
 	uint64_t value;
-	uint64_t unused[3];
+	uint64_t pushed_ns; /* where latency is measured */
+	uint64_t unused[2];
 } __attribute__((aligned(64)));
 
-/* A subject. `push` is called by each producer with its own objects, `drain` by the owner when all
- * have returned, the rest by the owner outside the time that is measured. */
+/* What one producer pushes in one go. */
+struct share {
+	struct object **objects;
+	size_t count;
+	size_t first; /* how many the producers before it push: for what lies beside the objects */
+	bool marks;   /* mark each before it is queued, as a drop must */
+};
+
+/* What a subject can stand for. */
+enum { BARE = 1, WHOLE = 2 }; /* the queue alone, as it is shipped; a drop with its mark */
+
+/* A subject. Producers call `push`; the owner calls the rest, outside the time that is measured but for `drain` and `turn`. */
 struct drop_peer {
 	const char *subject;
-	void (*init)(void);                    /* before the first round; leaves an empty queue */
-	void (*revive)(struct object *object); /* before each round: a new object of the caller's */
-	void (*push)(struct object **objects, size_t n);
-	void (*drain)(void);
-	void (*start)(void);    /* by each producer before its first push, not timed; or NULL */
+	int kinds;                                             /* BARE, WHOLE or both */
+	void (*init)(size_t heap_size);                        /* once; the value of an object is below that */
+	void (*revive)(struct object **objects, size_t count); /* before each round: new objects of the caller's */
+	void (*push)(const struct share *share);
+	void (*drain)(void);    /* all that was pushed */
+	void (*turn)(void);     /* of a loop: sleep until something comes, and handle what there is; NULL: it has none */
+	bool by_owners;         /* its producers have objects of their own, as the threads of a server do */
+	bool silent;            /* it frees memory and calls no destructor */
 	struct drop_peer *next; /* the list's */
 };
 
 /* Each file of peers adds its own before main(). */
 void drop_peer_add(struct drop_peer *peer);
 
-/* The destructor, for all: it adds the object's value to a sum. */
+/* The destructor, for all: the program's, which sees that each object is destroyed once. */
 void object_destroy(void *object);
 
 /* The peers' revive. */
-void object_revive(struct object *object);
+void objects_revive(struct object **objects, size_t count);
 
 enum { STATE_ALIVE = 0xa5, STATE_DROPPED = 0xa6 };
 
@@ -62,6 +76,12 @@ static inline bool object_mark(struct object *object)
 
 	return state == STATE_ALIVE && __atomic_load_n(&object->tag.owner, __ATOMIC_ACQUIRE) != 0 &&
 	       __atomic_compare_exchange_n(&object->tag.state, &state, STATE_DROPPED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+/* May it be queued? */
+static inline bool share_admits(const struct share *share, struct object *object)
+{
+	return !share->marks || object_mark(object);
 }
 
 #ifdef __cplusplus

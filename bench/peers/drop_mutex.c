@@ -1,65 +1,60 @@
 /* drop_mutex.c - a mutex, a list and an eventfd: what event loops usually have.
  * SPDX-License-Identifier: MIT */
-#include <pthread.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "drop.h"
+#include "drop_list.h"
 
-static struct {
-	pthread_mutex_t lock;
-	struct object *first; /* under lock */
-	struct object **last; /* under lock */
-	int wake_fd;
-} queue;
+static struct list list;
+static int wake_fd, epoll_fd;
 
-static void init(void)
+static void init(size_t heap_size)
 {
-	pthread_mutex_init(&queue.lock, NULL);
-	queue.last = &queue.first;
-	queue.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	struct epoll_event event = {.events = EPOLLIN};
+
+	(void)heap_size;
+	list_init(&list);
+	wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (wake_fd < 0 || epoll_fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, wake_fd, &event) != 0)
+		abort();
 }
 
-static void push(struct object **objects, size_t n)
+/* Only the first one of a list wakes. */
+static void push(const struct share *share)
 {
-	for (size_t i = 0; i < n; i++) {
-		struct object *object = objects[i];
-		bool was_empty;
-
-		if (!object_mark(object))
-			continue;
-		object->tag.next = NULL;
-		pthread_mutex_lock(&queue.lock);
-		was_empty = !queue.first;
-		*queue.last = object;
-		queue.last = &object->tag.next;
-		pthread_mutex_unlock(&queue.lock);
-		if (was_empty)
-			eventfd_write(queue.wake_fd, 1);
-	}
+	for (size_t i = 0; i < share->count; i++)
+		if (share_admits(share, share->objects[i]) && list_append(&list, share->objects[i]))
+			eventfd_write(wake_fd, 1);
 }
 
 static void drain(void)
 {
-	struct object *object, *next;
 	eventfd_t wakes;
 
-	eventfd_read(queue.wake_fd, &wakes);
-	pthread_mutex_lock(&queue.lock);
-	object = queue.first;
-	queue.first = NULL;
-	queue.last = &queue.first;
-	pthread_mutex_unlock(&queue.lock);
-
-	for (; object; object = next) {
-		next = object->tag.next;
-		object_destroy(object);
-	}
+	eventfd_read(wake_fd, &wakes);
+	list_drain(&list);
 }
 
-static struct drop_peer mutex = {"mutex, list and eventfd", init, object_revive, push, drain, NULL, NULL};
+static void turn(void)
+{
+	struct epoll_event event;
+
+	if (epoll_wait(epoll_fd, &event, 1, -1) == 1)
+		drain();
+}
+
+static struct drop_peer peer = {.subject = "mutex-eventfd",
+                                .kinds = BARE | WHOLE,
+                                .init = init,
+                                .revive = objects_revive,
+                                .push = push,
+                                .drain = drain,
+                                .turn = turn};
 
 __attribute__((constructor)) static void add(void)
 {
-	drop_peer_add(&mutex);
+	drop_peer_add(&peer);
 }

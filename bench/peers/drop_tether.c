@@ -1,24 +1,36 @@
 /* drop_tether.c - our own drop.
  * SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <sys/epoll.h>
+
 #include "drop.h"
 
 static const struct tether_type object_type = TETHER_TYPE(struct object, tether, object_destroy);
+static int epoll_fd;
 
 /* With a descriptor, so that the first push of a round makes a wake-up, as that of the mutex does. */
-static void init(void)
+static void init(size_t heap_size)
 {
-	tether_fd();
+	struct epoll_event event = {.events = EPOLLIN};
+
+	(void)heap_size;
+	if (epoll_fd > 0)
+		return;
+	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (epoll_fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, tether_fd(), &event) != 0)
+		abort();
 }
 
-static void revive(struct object *object)
+static void revive(struct object **objects, size_t count)
 {
-	tether_bind(&object->tether, &object_type);
+	for (size_t i = 0; i < count; i++)
+		tether_bind(&objects[i]->tether, &object_type);
 }
 
-static void push(struct object **objects, size_t n)
+static void push(const struct share *share)
 {
-	for (size_t i = 0; i < n; i++)
-		tether_drop(&objects[i]->tether);
+	for (size_t i = 0; i < share->count; i++)
+		tether_drop(&share->objects[i]->tether);
 }
 
 static void drain(void)
@@ -26,38 +38,53 @@ static void drain(void)
 	tether_drain(0);
 }
 
-/* A limit that is never exceeded; it is set for these rounds only, as all senders look where one is. */
-static bool is_limited;
-
-static void revive_with_limit(struct object *object)
+/* As the guide has it. */
+static void turn(void)
 {
-	if (!is_limited)
-		is_limited = tether_set_limit(SIZE_MAX, NULL, NULL) == 0;
-	revive(object);
+	struct epoll_event event;
+	bool may_sleep = tether_park();
+
+	epoll_wait(epoll_fd, &event, 1, may_sleep ? -1 : 0);
+	tether_unpark();
+	tether_drain(0);
+}
+
+/* A limit that is never exceeded; it is set for these rounds only, as all senders look where one is. */
+static void revive_with_limit(struct object **objects, size_t count)
+{
+	if (tether_set_limit(SIZE_MAX, NULL, NULL) != 0)
+		abort();
+	revive(objects, count);
 }
 
 static void drain_for_a_second(void)
 {
 	tether_drain_for(0, 1000000);
 	tether_set_limit(0, NULL, NULL);
-	is_limited = false;
 }
 
-/* A thread of a server is an owner: it has bound objects of its own. */
-static void start(void)
-{
-	tether_self();
-}
-
-static struct drop_peer tether = {"tether", init, revive, push, drain, start, NULL};
-/* One that is none counts what it sends on a line that all such threads share. */
-static struct drop_peer stranger = {"tether, producer is no owner", init, revive, push, drain, NULL, NULL};
-static struct drop_peer limited = {
-	"tether, with a limit, drained for a time", init, revive_with_limit, push, drain_for_a_second, start, NULL};
+static struct drop_peer peers[] = {
+	{.subject = "tether",
+     .kinds = WHOLE,
+     .init = init,
+     .revive = revive,
+     .push = push,
+     .drain = drain,
+     .turn = turn,
+     .by_owners = true},
+	/* One that is no owner counts what it sends on a line that all such threads share. */
+	{.subject = "tether-stranger", .kinds = WHOLE, .init = init, .revive = revive, .push = push, .drain = drain},
+	{.subject = "tether-limit",
+     .kinds = WHOLE,
+     .init = init,
+     .revive = revive_with_limit,
+     .push = push,
+     .drain = drain_for_a_second,
+     .by_owners = true},
+};
 
 __attribute__((constructor)) static void add(void)
 {
-	drop_peer_add(&tether);
-	drop_peer_add(&stranger);
-	drop_peer_add(&limited);
+	for (size_t i = 0; i < sizeof peers / sizeof *peers; i++)
+		drop_peer_add(&peers[i]);
 }

@@ -9,8 +9,9 @@ static struct {
 	struct object stub;
 } queue;
 
-static void init(void)
+static void init(size_t heap_size)
 {
+	(void)heap_size;
 	queue.last = queue.first = &queue.stub;
 }
 
@@ -45,11 +46,11 @@ static struct object *take(void)
 	return object;
 }
 
-static void push(struct object **objects, size_t n)
+static void push(const struct share *share)
 {
-	for (size_t i = 0; i < n; i++)
-		if (object_mark(objects[i]))
-			append(objects[i]);
+	for (size_t i = 0; i < share->count; i++)
+		if (share_admits(share, share->objects[i]))
+			append(share->objects[i]);
 }
 
 static void drain(void)
@@ -60,9 +61,10 @@ static void drain(void)
 		object_destroy(object);
 }
 
-static struct drop_peer vyukov = {"Vyukov MPSC", init, object_revive, push, drain, NULL, NULL};
+static struct drop_peer peer = {
+	.subject = "vyukov", .kinds = BARE | WHOLE, .init = init, .revive = objects_revive, .push = push, .drain = drain};
 
 __attribute__((constructor)) static void add(void)
 {
-	drop_peer_add(&vyukov);
+	drop_peer_add(&peer);
 }

@@ -1,4 +1,4 @@
-/* drop_ck.c - Concurrency Kit's stack, taken whole: last in, first out.
+/* drop_ck_stack.c - Concurrency Kit's stack, taken whole: last in, first out.
  * SPDX-License-Identifier: MIT */
 #include <ck_stack.h>
 
@@ -6,8 +6,9 @@
 
 static ck_stack_t stack;
 
-static void init(void)
+static void init(size_t heap_size)
 {
+	(void)heap_size;
 	ck_stack_init(&stack);
 }
 
@@ -21,11 +22,11 @@ static struct object *object_of(ck_stack_entry_t *entry)
 	return (struct object *)((char *)entry - offsetof(struct object, tag.next));
 }
 
-static void push(struct object **objects, size_t n)
+static void push(const struct share *share)
 {
-	for (size_t i = 0; i < n; i++)
-		if (object_mark(objects[i]))
-			ck_stack_push_upmc(&stack, entry_of(objects[i]));
+	for (size_t i = 0; i < share->count; i++)
+		if (share_admits(share, share->objects[i]))
+			ck_stack_push_upmc(&stack, entry_of(share->objects[i]));
 }
 
 static void drain(void)
@@ -38,9 +39,10 @@ static void drain(void)
 	}
 }
 
-static struct drop_peer ck = {"ck_stack, batch pop", init, object_revive, push, drain, NULL, NULL};
+static struct drop_peer peer = {
+	.subject = "ck_stack", .kinds = BARE | WHOLE, .init = init, .revive = objects_revive, .push = push, .drain = drain};
 
 __attribute__((constructor)) static void add(void)
 {
-	drop_peer_add(&ck);
+	drop_peer_add(&peer);
 }

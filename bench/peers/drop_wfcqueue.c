@@ -1,4 +1,4 @@
-/* drop_urcu.c - liburcu's wait-free concurrent queue, spliced whole into a private one.
+/* drop_wfcqueue.c - liburcu's wait-free concurrent queue, spliced whole into a private one.
  * SPDX-License-Identifier: MIT */
 #define _LGPL_SOURCE /* its functions inline, as ours and the other peers' are */
 #include <urcu/wfcqueue.h>
@@ -11,8 +11,9 @@ static struct {
 	struct __cds_wfcq_head head __attribute__((aligned(64)));
 } queue;
 
-static void init(void)
+static void init(size_t heap_size)
 {
+	(void)heap_size;
 	__cds_wfcq_init(&queue.head, &queue.tail);
 }
 
@@ -26,13 +27,13 @@ static struct object *object_of(struct cds_wfcq_node *node)
 	return (struct object *)((char *)node - offsetof(struct object, tag.next));
 }
 
-static void push(struct object **objects, size_t n)
+static void push(const struct share *share)
 {
-	for (size_t i = 0; i < n; i++) {
-		if (!object_mark(objects[i]))
+	for (size_t i = 0; i < share->count; i++) {
+		if (!share_admits(share, share->objects[i]))
 			continue;
-		cds_wfcq_node_init(node_of(objects[i]));
-		cds_wfcq_enqueue(&queue.head, &queue.tail, node_of(objects[i]));
+		cds_wfcq_node_init(node_of(share->objects[i]));
+		cds_wfcq_enqueue(&queue.head, &queue.tail, node_of(share->objects[i]));
 	}
 }
 
@@ -47,9 +48,10 @@ static void drain(void)
 	__cds_wfcq_for_each_blocking_safe(&head, &tail, node, next) object_destroy(object_of(node));
 }
 
-static struct drop_peer urcu = {"liburcu wfcqueue", init, object_revive, push, drain, NULL, NULL};
+static struct drop_peer peer = {
+	.subject = "wfcqueue", .kinds = BARE | WHOLE, .init = init, .revive = objects_revive, .push = push, .drain = drain};
 
 __attribute__((constructor)) static void add(void)
 {
-	drop_peer_add(&urcu);
+	drop_peer_add(&peer);
 }
