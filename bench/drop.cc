@@ -5,7 +5,7 @@
  * then, when all have finished, the owner drains what has come. Its time is the CPU time of all the threads
  * that pushed plus the CPU time of the drain, per object. Phases, because a drain that runs while others push
  * spends its time on waiting for them, the more the faster it is, and on a machine with two cores it also takes
- * one away from them.
+ * one away from them; for that see stream.cc.
  *
  * `queue`: the queue alone, as its authors ship it. `drop`: each object is marked before it is queued, by a CAS
  * that only one thread can win. Each is measured at 1, 2, 4 ... producers, and with a backlog of 32,000 objects.

@@ -7,7 +7,7 @@ import subprocess
 import suite
 
 # What a picture helps with. True: on a logarithmic axis.
-PLOTS = {"check": True, "queue.sum": True, "drop.sum": True, "ref": False,
+PLOTS = {"check": True, "queue.sum": True, "drop.sum": True, "stream": True, "sparse.cpu": False, "ref": False,
         }
 
 SCRIPT = """

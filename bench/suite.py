@@ -6,7 +6,7 @@ from collections import namedtuple
 GOOGLE = ["check", "bind", "home", "use", "ref", "enter", "move", "fork"]
 GOOGLE_S, GOOGLE_QUICK_S = 0.02, 0.002
 # The rest print a line of JSON for each measurement, and begin no round after so many seconds: of all, and of a quick run.
-DRIVERS = {"drop": (120, 12)}
+DRIVERS = {"drop": (120, 12), "stream": (60, 4), "sparse": (60, 4)}
 ROUNDS, ROUNDS_QUICK = 25, 9
 
 # What a subject needs that may be missing.
@@ -27,6 +27,7 @@ LINKED = ["mutex-eventfd", "ck_stack", "ck_fifo", "ck_ring", "wfcqueue", "wfstac
           "glib-queue", "glib-context", "libuv", "qt-deletelater"]
 QUEUES = ["floor", "tether-batch", "tether"] + LINKED + ["glibc-free", "mimalloc-free"]
 DROPS = ["floor", "tether-batch", "tether", "tether-stranger", "tether-limit"] + LINKED
+LOOPS = ["tether-batch", "tether", "mutex-eventfd", "libuv", "glib-queue", "glib-context"]
 FIGURES = [
     Figure("check", "a check, above the empty loop (floor)",
            ["floor", "tether", "tether-executable", "is_mine", "is_mine-executable", "pthread_equal", "gettid-cached",
@@ -51,6 +52,12 @@ FIGURES = [
     Figure("drop.push", "whole drop: push", DROPS),
     Figure("drop.drain", "whole drop: drain", DROPS),
     Figure("drop.sum", "whole drop", DROPS),
+    Figure("stream", "drops while the owner drains, CPU time", LOOPS),
+    Figure("stream.wall", "drops while the owner drains, on the wall", LOOPS),
+    Figure("sparse.writes_per_1000", "a drop every 20 us: writes", LOOPS),
+    Figure("sparse.cpu", "a drop every 20 us: CPU time", LOOPS),
+    Figure("sparse.latency", "a drop every 20 us: until destroyed", LOOPS),
+    Figure("sparse.latency_p99", "a drop every 20 us: slowest of 100", LOOPS),
 ]
 
 # A check that costs less than this counts as this much in ratios: below it the loop is what is measured.
@@ -99,4 +106,9 @@ TARGETS = [
     *both("drop.sum", "mutex-eventfd", "at least times", (2, 4.5), "tether-batch"),
     *both("drop.sum", "ck_stack", "at least times", (1.4, 2.5), "tether-batch"),
     *both("drop.sum", "mutex-eventfd", "at least times", (1.5, 2), "tether"),
+    Target("stream", "libuv", 1, "at least times", 6, "tether-batch"),
+    Target("stream", "libuv", 2, "at least times", 6, "tether-batch"),
+    Target("sparse.writes_per_1000", "mutex-eventfd", 1, "at least times", 100, "tether"),
+    Target("sparse.cpu", "mutex-eventfd", 1, "at least times", 2, "tether"),
+    Target("sparse.latency", "tether", 1, "at most", 150),
 ]
