@@ -3,7 +3,7 @@
  *
  * CPU time of one thread, for objects that its nearest cache holds. Both sides of a move are this thread, inside two owners
  * in turn where it takes two; so these are the costs of the steps, without those of lines that travel between cores (for
- * them see drop.cc). */
+ * them see drop.cc and handoff.cc). */
 #include <benchmark/benchmark.h>
 #include <tether/tether.h>
 

@@ -6,7 +6,7 @@ from collections import namedtuple
 GOOGLE = ["check", "bind", "home", "use", "ref", "enter", "move", "fork"]
 GOOGLE_S, GOOGLE_QUICK_S = 0.02, 0.002
 # The rest print a line of JSON for each measurement, and begin no round after so many seconds: of all, and of a quick run.
-DRIVERS = {"drop": (120, 12), "stream": (60, 4), "sparse": (60, 4)}
+DRIVERS = {"drop": (120, 12), "stream": (60, 4), "sparse": (60, 4), "handoff": (20, 3), "scale": (90, 6)}
 ROUNDS, ROUNDS_QUICK = 25, 9
 
 # What a subject needs that may be missing.
@@ -58,6 +58,11 @@ FIGURES = [
     Figure("sparse.cpu", "a drop every 20 us: CPU time", LOOPS),
     Figure("sparse.latency", "a drop every 20 us: until destroyed", LOOPS),
     Figure("sparse.latency_p99", "a drop every 20 us: slowest of 100", LOOPS),
+    Figure("handoff", "there and back, both awake", ["floor", "tether", "mutex"]),
+    Figure("handoff.asleep", "there and back, both asleep", ["floor", "tether", "mutex-eventfd"]),
+    Figure("scale.check", "a check, of so many tags", ["floor", "tether"]),
+    Figure("scale.drop", "whole drop, of so many live tags", ["floor", "tether"]),
+    Figure("scale.owners", "a drop, for one of so many owners", ["floor", "tether"]),
 ]
 
 # A check that costs less than this counts as this much in ratios: below it the loop is what is measured.
@@ -111,4 +116,5 @@ TARGETS = [
     Target("sparse.writes_per_1000", "mutex-eventfd", 1, "at least times", 100, "tether"),
     Target("sparse.cpu", "mutex-eventfd", 1, "at least times", 2, "tether"),
     Target("sparse.latency", "tether", 1, "at most", 150),
+    Target("scale.check", "tether", 0, "at most above", 0.5, "floor"),
 ]
