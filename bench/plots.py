@@ -8,7 +8,7 @@ import suite
 
 # What a picture helps with. True: on a logarithmic axis.
 PLOTS = {"check": True, "queue.sum": True, "drop.sum": True, "stream": True, "sparse.cpu": False, "ref": False,
-         "handoff": True, "scale.check": False, "scale.drop": False}
+         "handoff": True, "scale.check": False, "scale.drop": False, "server.instructions": False, "server.throughput": False}
 
 SCRIPT = """
 set terminal svg size 900,420 font "sans,12" background "white"

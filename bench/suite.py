@@ -6,7 +6,7 @@ from collections import namedtuple
 GOOGLE = ["check", "bind", "home", "use", "ref", "enter", "move", "fork"]
 GOOGLE_S, GOOGLE_QUICK_S = 0.02, 0.002
 # The rest print a line of JSON for each measurement, and begin no round after so many seconds: of all, and of a quick run.
-DRIVERS = {"drop": (120, 12), "stream": (60, 4), "sparse": (60, 4), "handoff": (20, 3), "scale": (90, 6)}
+DRIVERS = {"drop": (120, 12), "stream": (60, 4), "sparse": (60, 4), "handoff": (20, 3), "scale": (90, 6), "server": (120, 30)}
 ROUNDS, ROUNDS_QUICK = 25, 9
 
 # What a subject needs that may be missing.
@@ -19,6 +19,8 @@ NEEDS = {
     "glib": "libglib2.0-dev", "glib-queue": "libglib2.0-dev", "glib-context": "libglib2.0-dev", "libuv": "libuv1-dev",
     "mimalloc-free": "libmimalloc-dev", "qt-deletelater": "qtbase5-dev, and -Dbench_qt=enabled",
     "tether-batch": "tether/batch.h, which this version does not have",
+    "off": "libhttp-parser-dev, wrk and valgrind", "on": "libhttp-parser-dev, wrk and valgrind",
+    "on-stacks": "libhttp-parser-dev, wrk and valgrind",
 }
 
 # The figures in their order, with what they say and their subjects.
@@ -28,6 +30,7 @@ LINKED = ["mutex-eventfd", "ck_stack", "ck_fifo", "ck_ring", "wfcqueue", "wfstac
 QUEUES = ["floor", "tether-batch", "tether"] + LINKED + ["glibc-free", "mimalloc-free"]
 DROPS = ["floor", "tether-batch", "tether", "tether-stranger", "tether-limit"] + LINKED
 LOOPS = ["tether-batch", "tether", "mutex-eventfd", "libuv", "glib-queue", "glib-context"]
+SERVERS = ["off", "on", "on-stacks"]
 FIGURES = [
     Figure("check", "a check, above the empty loop (floor)",
            ["floor", "tether", "tether-executable", "is_mine", "is_mine-executable", "pthread_equal", "gettid-cached",
@@ -63,6 +66,10 @@ FIGURES = [
     Figure("scale.check", "a check, of so many tags", ["floor", "tether"]),
     Figure("scale.drop", "whole drop, of so many live tags", ["floor", "tether"]),
     Figure("scale.owners", "a drop, for one of so many owners", ["floor", "tether"]),
+    Figure("server.instructions", "a request of httpd", SERVERS),
+    Figure("server.throughput", "httpd under wrk", SERVERS),
+    Figure("server.p50", "httpd under wrk: median latency", SERVERS),
+    Figure("server.p99", "httpd under wrk: slowest of 100", SERVERS),
 ]
 
 # A check that costs less than this counts as this much in ratios: below it the loop is what is measured.
@@ -117,4 +124,6 @@ TARGETS = [
     Target("sparse.cpu", "mutex-eventfd", 1, "at least times", 2, "tether"),
     Target("sparse.latency", "tether", 1, "at most", 150),
     Target("scale.check", "tether", 0, "at most above", 0.5, "floor"),
+    Target("server.instructions", "on", 0, "at most times", 1.04, "off"),
+    Target("server.instructions", "on-stacks", 0, "at most times", 1.12, "off"),
 ]
