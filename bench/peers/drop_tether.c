@@ -3,13 +3,13 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 
-#include "drop.h"
+#include "drop_tether.h"
 
 static const struct tether_type object_type = TETHER_TYPE(struct object, tether, object_destroy);
 static int epoll_fd;
 
 /* With a descriptor, so that the first push of a round makes a wake-up, as that of the mutex does. */
-static void init(size_t heap_size)
+void drop_tether_init(size_t heap_size)
 {
 	struct epoll_event event = {.events = EPOLLIN};
 
@@ -21,7 +21,7 @@ static void init(size_t heap_size)
 		abort();
 }
 
-static void revive(struct object **objects, size_t count)
+void drop_tether_revive(struct object **objects, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		tether_bind(&objects[i]->tether, &object_type);
@@ -33,13 +33,13 @@ static void push(const struct share *share)
 		tether_drop(&share->objects[i]->tether);
 }
 
-static void drain(void)
+void drop_tether_drain(void)
 {
 	tether_drain(0);
 }
 
 /* As the guide has it. */
-static void turn(void)
+void drop_tether_turn(void)
 {
 	struct epoll_event event;
 	bool may_sleep = tether_park();
@@ -54,7 +54,7 @@ static void revive_with_limit(struct object **objects, size_t count)
 {
 	if (tether_set_limit(SIZE_MAX, NULL, NULL) != 0)
 		abort();
-	revive(objects, count);
+	drop_tether_revive(objects, count);
 }
 
 static void drain_for_a_second(void)
@@ -66,17 +66,22 @@ static void drain_for_a_second(void)
 static struct drop_peer peers[] = {
 	{.subject = "tether",
      .kinds = WHOLE,
-     .init = init,
-     .revive = revive,
+     .init = drop_tether_init,
+     .revive = drop_tether_revive,
      .push = push,
-     .drain = drain,
-     .turn = turn,
+     .drain = drop_tether_drain,
+     .turn = drop_tether_turn,
      .by_owners = true},
 	/* One that is no owner counts what it sends on a line that all such threads share. */
-	{.subject = "tether-stranger", .kinds = WHOLE, .init = init, .revive = revive, .push = push, .drain = drain},
+	{.subject = "tether-stranger",
+     .kinds = WHOLE,
+     .init = drop_tether_init,
+     .revive = drop_tether_revive,
+     .push = push,
+     .drain = drop_tether_drain},
 	{.subject = "tether-limit",
      .kinds = WHOLE,
-     .init = init,
+     .init = drop_tether_init,
      .revive = revive_with_limit,
      .push = push,
      .drain = drain_for_a_second,

@@ -1,0 +1,13 @@
+/* drop_tether.h - what our own subjects share: they differ in how they push.
+ * SPDX-License-Identifier: MIT */
+#ifndef BENCH_PEERS_DROP_TETHER_H
+#define BENCH_PEERS_DROP_TETHER_H
+
+#include "drop.h"
+
+void drop_tether_init(size_t heap_size);
+void drop_tether_revive(struct object **objects, size_t count);
+void drop_tether_drain(void);
+void drop_tether_turn(void);
+
+#endif
