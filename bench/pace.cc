@@ -177,6 +177,11 @@ void print(const result &what, const core_pair &before, const core_pair &after)
 	       after.line_ns, std::min(before.busy, after.busy));
 }
 
+void print_skipped(const char *figure, const char *why)
+{
+	printf("{\"figure\": \"%s\", \"skipped\": \"%s\"}\n", figure, why);
+}
+
 void measure(const std::function<std::vector<result>()> &what)
 {
 	const core_pair before = look_at_cores();

@@ -62,6 +62,7 @@ struct result {
 	const char *unit = "ns";
 };
 void print(const result &what, const core_pair &before, const core_pair &after);
+void print_skipped(const char *figure, const char *why);
 
 /* `what` returns results, which are printed with how the cores were before and after. */
 void measure(const std::function<std::vector<result>()> &what);

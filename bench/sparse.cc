@@ -104,6 +104,8 @@ int main(int argc, char **argv)
 	pin_to(0);
 	latencies_ns.reserve(heap_size);
 	const std::vector<const drop_peer *> peers = drop_peers(wanted, heap_size);
+	if (writes() < 0)
+		print_skipped("sparse.writes_per_1000", "the kernel does not count what tasks write");
 	for (Rounds rounds(wanted); rounds.next();)
 		for (const drop_peer *peer : peers)
 			if (peer->turn && (peer->kinds & WHOLE))

@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import re
 import stat
 import sys
 import tempfile
@@ -75,6 +76,9 @@ tap.ok(entries["check", "mutex"]["median"] == 18 and entries["check", "mutex"]["
 tap.ok("libck-dev" in entries["drop.sum", "ck_ring"]["skipped"], "what was not built names its package", entries["drop.sum", "ck_ring"])
 tap.ok("not built" in entries["bind", "tether"]["skipped"], "and so does a program", entries["bind", "tether"])
 tap.ok({(figure.name, subject) for figure in suite.FIGURES for subject in figure.subjects} == set(entries), "nothing of the suite is left out")
+sources = "".join(path.read_text(encoding="utf-8") for path in (SOURCE / "bench").rglob("*") if path.is_file() and path.name != "suite.py")
+unknown = {subject for figure in suite.FIGURES for subject in figure.subjects if not re.search(rf'["/]{re.escape(subject)}"', sources)}
+tap.ok(not unknown, "each subject is one of the programs'", unknown)
 measured = [target[:2] for target in suite.TARGETS if target[:2] not in entries]
 tap.ok(not measured, "each target is that of a figure and a subject", measured)
 tap.ok(any(line.split("|")[1:4] == [f" {text} " for text in ("drop.sum".ljust(8), "tether".ljust(13), "1        ")] for line in table.splitlines()),
