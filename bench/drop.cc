@@ -11,8 +11,8 @@
  * that only one thread can win. Each is measured at 1, 2, 4 ... producers, and with a backlog of 32,000 objects.
  *
  * The objects take a cache line each and lie anywhere in 4 MiB, more than a core's own cache; they are pushed in an order
- * that has nothing to do with where they lie, the same for all subjects, as that is how objects die. Before each phase the owner makes all of
- * them anew; that is not timed. A checksum sees that each was destroyed once. */
+ * that has nothing to do with where they lie, the same for all subjects, as that is how objects die. Before each phase the
+ * owner makes all of them anew; that is not timed. A checksum sees that each was destroyed once. */
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
