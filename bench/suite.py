@@ -17,7 +17,7 @@ NEEDS = {
     "ck_stack": "libck-dev", "ck_fifo": "libck-dev, and a machine with a CAS of two words", "ck_ring": "libck-dev",
     "wfcqueue": "liburcu-dev", "wfstack": "liburcu-dev", "moodycamel-token": "libconcurrentqueue-dev",
     "glib": "libglib2.0-dev", "glib-queue": "libglib2.0-dev", "glib-context": "libglib2.0-dev", "libuv": "libuv1-dev",
-    "mimalloc-free": "libmimalloc-dev", "qt-deletelater": "qtbase5-dev, and -Dbench_qt=enabled",
+    "mimalloc-free": "libmimalloc2.0", "qt-deletelater": "qtbase5-dev, and -Dbench_qt=enabled",
     "tether-batch": "tether/batch.h, which this version does not have",
     "off": "libhttp-parser-dev, wrk and valgrind", "on": "libhttp-parser-dev, wrk and valgrind",
     "on-stacks": "libhttp-parser-dev, wrk and valgrind",

@@ -3,10 +3,14 @@
  *
  * No queue that anyone wrote for it, but what many programs have instead of one: the allocator itself takes the memory
  * home. Its owner has it again when it allocates as much, so that is the drain. */
+#include <dlfcn.h>
 #include <stdlib.h>
 
-#include ALLOCATOR_HEADER
 #include "drop.h"
+
+/* Found by dlopen(), as a program that is linked with mimalloc has no other allocator. */
+static void *(*allocate)(size_t bytes);
+static void (*release)(void *memory);
 
 static struct object **owned; /* what the owner has: as many as the given heap has, in the order of their places */
 static uint64_t *pushed;      /* the places of those that were pushed */
@@ -14,7 +18,7 @@ static size_t pushed_count;
 
 static struct object *make(uint64_t place)
 {
-	struct object *object = ALLOCATOR(malloc)(sizeof *object);
+	struct object *object = allocate(sizeof *object);
 
 	if (!object)
 		abort();
@@ -47,7 +51,7 @@ static void push(const struct share *share)
 {
 	for (size_t i = 0; i < share->count; i++)
 		if (share_admits(share, share->objects[i]))
-			ALLOCATOR(free)(share->objects[i]);
+			release(share->objects[i]);
 }
 
 static void drain(void)
@@ -56,10 +60,23 @@ static void drain(void)
 		owned[pushed[i]] = make(pushed[i]);
 }
 
+/* To a pointer to a function, as POSIX has it. */
+static void find(void *library, const char *name, void *function)
+{
+	*(void **)function = dlsym(library, name);
+}
+
 static struct drop_peer peer = {
 	.subject = SUBJECT, .kinds = BARE, .init = init, .revive = revive, .push = push, .drain = drain, .silent = true};
 
 __attribute__((constructor)) static void add(void)
 {
-	drop_peer_add(&peer);
+	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+
+	if (!library)
+		return;
+	find(library, ALLOCATE, &allocate);
+	find(library, RELEASE, &release);
+	if (allocate && release)
+		drop_peer_add(&peer);
 }
