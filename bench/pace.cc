@@ -169,12 +169,23 @@ core_pair look_at_cores()
 	return {took_ns / trips, had_ns / took_ns};
 }
 
+/* Without the closing brace. */
+static void print_open(const result &what)
+{
+	printf("{\"figure\": \"%s\", \"subject\": \"%s\", \"producers\": %zu, \"size\": %zu, \"value\": %.4f, \"unit\": \"%s\"",
+	       what.figure.c_str(), what.subject.c_str(), what.producers, what.size, what.value, what.unit);
+}
+
+void print(const result &what)
+{
+	print_open(what);
+	printf("}\n");
+}
+
 void print(const result &what, const core_pair &before, const core_pair &after)
 {
-	printf("{\"figure\": \"%s\", \"subject\": \"%s\", \"producers\": %zu, \"size\": %zu, \"value\": %.4f, \"unit\": \"%s\", "
-	       "\"line_ns\": [%.1f, %.1f], \"busy\": %.2f}\n",
-	       what.figure.c_str(), what.subject.c_str(), what.producers, what.size, what.value, what.unit, before.line_ns,
-	       after.line_ns, std::min(before.busy, after.busy));
+	print_open(what);
+	printf(", \"line_ns\": [%.1f, %.1f], \"busy\": %.2f}\n", before.line_ns, after.line_ns, std::min(before.busy, after.busy));
 }
 
 void print_skipped(const char *figure, const char *why)

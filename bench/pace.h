@@ -61,6 +61,7 @@ struct result {
 	double value = 0;
 	const char *unit = "ns";
 };
+void print(const result &what); /* of one thread: whatever the other core does */
 void print(const result &what, const core_pair &before, const core_pair &after);
 void print_skipped(const char *figure, const char *why);
 

@@ -45,7 +45,7 @@ static population populate(const drop_peer *peer, size_t size)
 }
 
 /* Nothing is carried over from one to the next. */
-static std::vector<result> time_checks(const population &of)
+static result time_checks(const population &of)
 {
 	const size_t size = of.heap->size(), rounds = std::max<size_t>(1, checks / size);
 	const bool is_ours = of.peer->subject == ours;
@@ -59,7 +59,7 @@ static std::vector<result> time_checks(const population &of)
 				(void)__atomic_load_n(&each->tag.owner, __ATOMIC_RELAXED);
 			__asm__ volatile("" : : : "memory");
 		}
-	return {{"scale.check", of.peer->subject, 0, size, (cpu_ns() - start) / static_cast<double>(rounds * size)}};
+	return {"scale.check", of.peer->subject, 0, size, (cpu_ns() - start) / static_cast<double>(rounds * size)};
 }
 
 /* Others in each turn, so that they are as cold as the rest. */
@@ -90,7 +90,7 @@ static void time_tags(Rounds rounds, const std::vector<const drop_peer *> &peers
 			all.push_back(populate(peer, size));
 	while (rounds.next())
 		for (const population &each : all) {
-			measure([&] { return time_checks(each); });
+			print(time_checks(each));
 			measure([&] { return time_drops(each, team, rounds.number()); });
 		}
 	for (const population &each : all)

@@ -25,11 +25,11 @@ DRIVEN = [
     {"subject": "mutex-eventfd", "value": 44} | GOOD,
     {"subject": "ck_stack", "value": 44} | GOOD | {"busy": 0.1},
 ]
-CHECKS = {"floor": [1, 2, 3], "tether": [2.1, 2.2, 2.3], "fragile": [6, 6, 6], "mutex": [99, 20, 20]}
+CHECKS = {"floor": [1, 2, 3], "tether": [2.1, 2.2, 2.3], "fragile": [6, 6, 6], "mutex": [20, 20, 20]}
 
 
 def google():
-    runs = [{"name": f"check/{subject}", "run_type": "iteration", "cpu_time": value, "real_time": value if value < 99 else 999}
+    runs = [{"name": f"check/{subject}", "run_type": "iteration", "cpu_time": value, "real_time": 9 * value}
             for subject, values in CHECKS.items() for value in values]
     return json.dumps({"context": {"compiler": "cc 1"}, "benchmarks": runs})
 
@@ -72,7 +72,7 @@ tap.ok([t["met"] for t in entries["drop.sum", "mutex-eventfd"]["targets"]] == [N
        "a target is not met, or what it compares with is missing", entries["drop.sum", "mutex-eventfd"])
 tap.ok(check["median"] == 0.2 and check["targets"] == [{"text": "at most 0.5 ns", "met": True}], "a check is what it adds to the loop", check)
 tap.ok(entries["check", "fragile"]["ratios"]["tether"] == 8.0, "a check below half a nanosecond counts as that in ratios", entries["check", "fragile"])
-tap.ok(entries["check", "mutex"]["median"] == 18 and entries["check", "mutex"]["discarded"] == 1, "so does a round of one thread that lost its core", entries["check", "mutex"])
+tap.ok(entries["check", "mutex"]["median"] == 18 and entries["check", "mutex"]["discarded"] == 0, "the CPU time of one thread counts, whoever had the core in between", entries["check", "mutex"])
 tap.ok("libck-dev" in entries["drop.sum", "ck_ring"]["skipped"], "what was not built names its package", entries["drop.sum", "ck_ring"])
 tap.ok("not built" in entries["bind", "tether"]["skipped"], "and so does a program", entries["bind", "tether"])
 tap.ok({(figure.name, subject) for figure in suite.FIGURES for subject in figure.subjects} == set(entries), "nothing of the suite is left out")
