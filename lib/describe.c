@@ -124,6 +124,16 @@ size_t tether_describe(const struct tether *tag, char *buffer, size_t size)
 	return text.used;
 }
 
+size_t tether_describe_owner(tether_owner_t owner, char *buffer, size_t size)
+{
+	struct tetheri_text text = {.bytes = buffer, .size = size};
+
+	if (size > 0)
+		buffer[0] = '\0';
+	put_who(&text, owner);
+	return text.used;
+}
+
 /* ---- All owners ------------------------------------------------------------------------------ */
 
 /* Where it runs. */

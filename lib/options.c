@@ -35,7 +35,8 @@
 
 #define DEFAULTS \
 	{ \
-		.level = TETHER_WARN_ONCE, .stack_depth = 16, .symbols = 1, .stall_ms = 10000, .exit_drain = 1, .exit_summary = 1 \
+		.level = TETHER_WARN_ONCE, .stack_depth = 16, .symbols = 1, .stall_ms = 10000, .exit_drain = 1, .exit_summary = 1, \
+		.script_places = 1 \
 	}
 struct tetheri_options tetheri_options = DEFAULTS;
 static const struct tetheri_options defaults = DEFAULTS;
@@ -89,6 +90,7 @@ static const struct option options[] = {
 	{VALUE(queue_warn), .max = INT_MAX, .help = "report an owner that has so many pending; 0: never"},
 	{VALUE(exit_drain), SWITCH, .help = "run at exit what is pending for the thread that exits"},
 	{VALUE(exit_summary), SWITCH, .help = "say at exit what was reported and what is left"},
+	{VALUE(script_places), SWITCH, .help = "label what a script makes with its file and line (python.h)"},
 	{VALUE(help), SWITCH, .help = "write this"},
 };
 /* clang-format on */
@@ -476,6 +478,12 @@ void tetheri_options_load(void)
 	load_slow(who);
 	pthread_setcancelstate(cancel_state, NULL);
 	errno = saved_errno;
+}
+
+bool tether_wants_places_(void)
+{
+	tetheri_options_load();
+	return tetheri_option(script_places);
 }
 
 int tether_set_option(const char *name, const char *value)

@@ -31,6 +31,7 @@ struct tetheri_options {
 	_Atomic int queue_warn;   /* 0: do not look */
 	_Atomic int exit_drain;   /* 1 */
 	_Atomic int exit_summary; /* 1 */
+	_Atomic int script_places; /* 1 */
 	_Atomic int help;         /* 0 */
 };
 extern struct tetheri_options tetheri_options;

@@ -25,7 +25,7 @@
 
 #define FILE_BYTES ((size_t)1 << 20) /* at most */
 #define MISTAKES 10                  /* that are said of one file */
-#define KINDS (TETHER_STALE_FD + 1)
+#define KINDS (TETHER_FOREIGN_DROP + 1)
 #define ANY_KIND (-1)
 #define PLACES 8
 #define PLACE_MASK UINT64_C(0xff)

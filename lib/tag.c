@@ -373,7 +373,7 @@ static bool refuses_end(const struct tether *tag, uint64_t word, tether_owner_t 
 
 /* Returns the word that it had; 0: refused. That it is another's is told after we have won: else a drop that wins is
  * told of as well. */
-static uint64_t mark_dead(struct tether *tag, const void *caller)
+static uint64_t mark_dead(struct tether *tag, bool is_told, const void *caller)
 {
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
 	struct tetheri_event event;
@@ -386,7 +386,7 @@ static uint64_t mark_dead(struct tether *tag, const void *caller)
 			return 0;
 		if (tetheri_word_state(word) == TETHERI_UNBOUND)
 			tetheri_type_remember(tetheri_word_type(word));
-		is_others = tetheri_word_state(word) != TETHERI_UNBOUND && !tether_is_mine(tag);
+		is_others = !is_told && tetheri_word_state(word) != TETHERI_UNBOUND && !tether_is_mine(tag);
 		if (is_others)
 			tetheri_event_fill(&event, tetheri_tag_verdict(tag, owner, word), "fini", tag, caller);
 	} while (!__atomic_compare_exchange_n(&tag->state_, &word, tetheri_word_with(word, TETHERI_DEAD), false, __ATOMIC_ACQ_REL,
@@ -396,19 +396,19 @@ static uint64_t mark_dead(struct tether *tag, const void *caller)
 	return word;
 }
 
-void tether_fini(struct tether *tag)
+static void fini(struct tether *tag, bool is_told, const void *caller)
 {
 	if (tetheri_runner()->destroying == tag) {
 		/* The last act of its destructor. It is dead already; whoever gets the memory now is not us. */
 		tetheri_runner()->destroying = NULL;
 		return;
 	}
-	uint64_t word = mark_dead(tag, TETHERI_CALLER);
+	uint64_t word = mark_dead(tag, is_told, caller);
 	if (!word)
 		return;
 	if (tetheri_use_is_kept(tetheri_word_state(word)))
-		tetheri_use_end(tag, "fini", TETHERI_CALLER);
-	tetheri_note(tag, TETHER_EVENT_ENDED, TETHERI_CALLER);
+		tetheri_use_end(tag, "fini", caller);
+	tetheri_note(tag, TETHER_EVENT_ENDED, caller);
 	tetheri_type_note_end(tetheri_word_type(word));
 	if (word & TETHERI_LABELLED)
 		tetheri_side_end(tag);
@@ -419,4 +419,42 @@ void tether_fini(struct tether *tag)
 	__atomic_store_n(&tag->owner_, TETHER_GONE_, __ATOMIC_RELEASE);
 	if (parent)
 		tetheri_group_let_go(parent);
+}
+
+void tether_fini(struct tether *tag)
+{
+	fini(tag, false, TETHERI_CALLER);
+}
+
+void tether_fini_elsewhere_(struct tether *tag)
+{
+	fini(tag, true, TETHERI_CALLER);
+}
+
+/* Whatever else may be wrong with it, the drop that follows tells. */
+static bool is_others(const struct tether *tag, uint64_t word)
+{
+	switch (tetheri_word_state(word)) {
+	case TETHERI_BOUND:
+	case TETHERI_LENT:
+	case TETHERI_TRANSIT:
+	case TETHERI_FOLLOWS:
+		return tetheri_word_is_tag(tag, word) && !tetheri_tag_is_strange(tag, word) && !tether_is_mine(tag);
+	default:
+		return false;
+	}
+}
+
+void tether_drop_elsewhere_(const struct tether *tag, const char *file, int line, const char *function)
+{
+	struct tetheri_event event;
+
+	/* Acquire: pairs with the release of the transition that left this state. */
+	if (!is_others(tag, __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE)))
+		return;
+	tetheri_event_fill(&event, TETHER_FOREIGN_DROP, "drop", tag, TETHERI_CALLER);
+	event.file = file;
+	event.line = line;
+	event.function = function;
+	tetheri_report(&event);
 }

@@ -62,6 +62,8 @@ static const struct tetheri_words table[] = {
                                "let its owner close it, or make it yours first by tether_fd_exchange()"},
 	[TETHER_STALE_FD] = {"stale-fd", "descriptor of an earlier life", "used",
                          "close it once, by tether_fd_close() only, and forget its number and id then"},
+	[TETHER_FOREIGN_DROP] = {"foreign-drop", "drop on another thread", "dropped",
+                             "nothing has to be done: it goes home. To let it go there, look who still held it here"},
 };
 #define KINDS (sizeof table / sizeof *table)
 

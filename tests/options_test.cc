@@ -117,10 +117,10 @@ private:
 TEST(Options, HaveDefaults)
 {
 	const std::vector<std::pair<const char *, const char *>> known = {
-		{"level", "once"},   {"abort", "0"},         {"exit_code", "0"},    {"log_path", ""},     {"format", "text"},
-		{"color", "auto"},   {"suppressions", ""},   {"dedup", "site"},     {"max_reports", "0"}, {"history", "0"},
-		{"symbols", "1"},    {"bind_stacks", "off"}, {"stack_depth", "16"}, {"queue_warn", "0"},  {"exit_summary", "1"},
-		{"exit_drain", "1"}, {"stall_ms", "10000"},  {"help", "1"}};
+		{"level", "once"},   {"abort", "0"},         {"exit_code", "0"},    {"log_path", ""},      {"format", "text"},
+		{"color", "auto"},   {"suppressions", ""},   {"dedup", "site"},     {"max_reports", "0"},  {"history", "0"},
+		{"symbols", "1"},    {"bind_stacks", "off"}, {"stack_depth", "16"}, {"queue_warn", "0"},   {"exit_summary", "1"},
+		{"exit_drain", "1"}, {"stall_ms", "10000"},  {"help", "1"},         {"script_places", "1"}};
 	Child child = in_child(tell_options);
 
 	EXPECT_TRUE(child.exited_with(0));
@@ -133,7 +133,7 @@ TEST(Options, AreTakenFromTheEnvironment)
 {
 	Child child = with_environment("level=warn:abort=off:exit_code=7:format=both:color=never:dedup=stack:max_reports=3:"
 	                               "bind_stacks=fast:stack_depth=64:history=yes:symbols=false:stall_ms=0:queue_warn=2147483647:"
-	                               "exit_summary=no:exit_drain=0:help=true",
+	                               "exit_summary=no:exit_drain=0:script_places=0:help=true",
 	                               [] {});
 
 	EXPECT_TRUE(child.exited_with(0)) << "7 is for reports";
@@ -151,6 +151,7 @@ TEST(Options, AreTakenFromTheEnvironment)
 	                                                                             {"stall_ms", "0"},
 	                                                                             {"queue_warn", "2147483647"},
 	                                                                             {"exit_summary", "0"},
+	                                                                             {"script_places", "0"},
 	                                                                             {"exit_drain", "0"},
 	                                                                             {"help", "1"}})
 		EXPECT_TRUE(has_value(child, name, value));
@@ -656,7 +657,7 @@ TEST(Suppressions, KnowAllKinds)
 
 	for (std::string name; (name = tether_kind_name(static_cast<enum tether_kind>(kind))) != "unknown"; kind++)
 		lines += name + ":*\n";
-	EXPECT_GE(kind, TETHER_STALE_FD);
+	EXPECT_GE(kind, TETHER_FOREIGN_DROP);
 	File file(lines.c_str());
 	Child child = with_environment((std::string("suppressions=") + file.name()).c_str(), [] { violate(); });
 

@@ -31,6 +31,9 @@ const char *tether_default_options(void) __attribute__((weak, visibility("defaul
  * nearest good one; the option then keeps its value. */
 TETHER_API int tether_set_option(const char *name, const char *value);
 
+/* Private; for python.h: the option script_places. */
+TETHER_API bool tether_wants_places_(void);
+
 TETHER_END_
 
 #endif

@@ -44,7 +44,8 @@ enum tether_kind {
 	TETHER_RESTLESS = 26,          /* what an ending owner runs goes on sending to it */
 	TETHER_LEFT_OVER = 27,         /* tether_shutdown() ran out of time */
 	TETHER_WRONG_OWNER_FD = 28,    /* a descriptor of another owner, closed or given away */
-	TETHER_STALE_FD = 29           /* a descriptor that was closed, whose number may be another one by now */
+	TETHER_STALE_FD = 29,          /* a descriptor that was closed, whose number may be another one by now */
+	TETHER_FOREIGN_DROP = 30       /* let go on another thread by a language's runtime, see python.h; it goes home, and no harm is done */
 };
 
 /** The name of a kind in suppressions and JSON: "wrong-thread-use", "double-drop", ...; "unknown" for a
@@ -193,6 +194,10 @@ TETHER_API int tether_set_label(struct tether *tag, const char *label);
  * tag need not be sound. `buffer` gets at most `size` bytes, the last one 0. Returns the length of the
  * whole. Any thread, signal handlers too. Never blocks, allocates or reports. */
 TETHER_API size_t tether_describe(const struct tether *tag, char *buffer, size_t size);
+
+/** Describe an owner in a few words, as reports do: 'loop-1' (owner #2). `buffer` gets at most `size` bytes, the
+ * last one 0. Returns the length of the whole. Any thread, signal handlers too. Never blocks, allocates or reports. */
+TETHER_API size_t tether_describe_owner(tether_owner_t owner, char *buffer, size_t size);
 
 /** Write all owners to where reports go: number, name, thread, alive or not, when it last drained, what is
  * pending, what it is doing. Any thread, signal handlers too, and from a debugger: takes no lock but that

@@ -140,6 +140,11 @@ TETHER_API void tether_fini(struct tether *tag);
 TETHER_API TETHER_COLD_ bool tether_check_failed_(const struct tether *tag, const char *file, int line, const char *function);
 TETHER_API TETHER_COLD_ bool tether_is_mine_slow_(const struct tether *tag);
 
+/* Private; for python.h: tell that another's object is let go here, at this place of a script; and end a tag of which
+ * that was told. */
+TETHER_API TETHER_COLD_ void tether_drop_elsewhere_(const struct tether *tag, const char *file, int line, const char *function);
+TETHER_API TETHER_COLD_ void tether_fini_elsewhere_(struct tether *tag);
+
 /* Relaxed is enough: only our own number can match, and we stored it, or it was stored before the
  * object reached us; any other value, however old, is a mismatch. */
 TETHER_INLINE_ bool tether_matches_(const struct tether *tag)

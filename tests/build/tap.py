@@ -21,6 +21,13 @@ def ok(good, name, *details):
     return good
 
 
+def skip(why):
+    """Say loudly what is not tested, and why."""
+    global count
+    count += 1
+    print(f"ok {count} - # SKIP {why}", flush=True)
+
+
 def note(text):
     print(f"# {text}", flush=True)
 

@@ -31,6 +31,7 @@ static const struct {
 	{&tetheri_options.stall_ms, 0, INT32_MAX},
 	{&tetheri_options.queue_warn, 0, INT32_MAX},
 	{&tetheri_options.exit_summary, 0, 1},
+	{&tetheri_options.script_places, 0, 1},
 	{&tetheri_options.help, 0, 1},
 };
 

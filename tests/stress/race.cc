@@ -59,7 +59,7 @@ private:
 		static_cast<Reports *>(context)->counts_[report->kind]++;
 	}
 
-	std::array<std::atomic<unsigned>, TETHER_STALE_FD + 1> counts_{};
+	std::array<std::atomic<unsigned>, TETHER_FOREIGN_DROP + 1> counts_{};
 };
 
 /* All contenders and the referee leave a barrier at once; the referee prepares and judges. */
