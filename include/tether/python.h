@@ -13,10 +13,13 @@
  *
  *     tp_new       tether_py_bind(&t->tether, &transport_type);                 // a label says where: "app.py:17 in serve"
  *     a method     if (!TETHER_PY_ENSURE(&t->tether)) return NULL;              // elsewhere: RuntimeError, and a report
- *     tp_traverse  visits what the shell refers to. No check: any thread may collect
+ *     tp_traverse  visits what the shell refers to, and its payload. No check: any thread may collect
  *     tp_dealloc   PyObject_GC_UnTrack(self); Py_CLEAR(...);
  *                  tether_py_drop(&self->transport->tether); tether_py_free(self);
  *     its loop     Py_BEGIN_ALLOW_THREADS; poll(tether_fd()); tether_drain(0); ...
+ *
+ * If the payload will call something of Python's at its end, drop it in tp_finalize, which tp_dealloc calls by
+ * PyObject_CallFinalizerFromDealloc(), and forget it there: in tp_dealloc a collector may have cleared that already.
  *
  * A destructor runs on its owner, which need not hold the GIL and shall not wait for it. What it must do with the GIL
  * (let go of a reference, call something) belongs to another owner, a logical one per interpreter:
@@ -152,10 +155,19 @@ static inline void tether_py_meet_(void)
 		tether_py_name_();
 }
 
+/** tether_self(), at the start of a thread that runs Python: its owner gets the name that `threading` has for it, if this
+ * is its first use. With the GIL. Otherwise as tether_self(). */
+static inline tether_owner_t tether_py_self(void)
+{
+	tether_py_meet_();
+	return tether_self();
+}
+
 /* ---- The interpreter's owner ----------------------------------------------------------------- */
 
-/* In a capsule in the interpreter's dictionary, where all extensions find it: change its name with the layout. */
-#define TETHER_PY_CAPSULE_ "tether.interpreter.1"
+/* In a capsule in `sys`, where all extensions find it: change its name with the layout. Of all modules the interpreter takes
+ * apart `sys` last but one, and of its members those with such a name first: what is run then still finds a Python. */
+#define TETHER_PY_CAPSULE_ "_tether_interpreter_1"
 struct tether_py_interpreter_ {
 	tether_owner_t owner;
 	bool is_inside;  /* somebody drains; atomic: in a free-threaded build two may try */
@@ -223,16 +235,15 @@ static TETHER_PY_COLD_ PyObject *tether_py_closing_(PyObject *capsule, PyObject 
 	Py_RETURN_NONE;
 }
 
-/* The interpreter lets go of its dictionary: the last moment at which a reference can be let go. What comes later is
- * leaked, and reported as its type says. */
+/* The interpreter takes `sys` apart: the last moment at which a destructor can do something. What comes later is leaked, and
+ * reported as its type says. A thread that was stopped inside keeps it. */
 static TETHER_PY_COLD_ void tether_py_closed_(PyObject *capsule)
 {
 	struct tether_py_interpreter_ *interpreter =
 		(struct tether_py_interpreter_ *)PyCapsule_GetPointer(capsule, TETHER_PY_CAPSULE_);
 
-	if (tether_owner_is_alive(interpreter->owner))
-		(void)tether_owner_end(interpreter->owner);
-	PyMem_RawFree(interpreter);
+	if (!tether_owner_is_alive(interpreter->owner) || tether_owner_end(interpreter->owner) == 0)
+		PyMem_RawFree(interpreter);
 }
 
 static inline int tether_py_begin_(struct tether_py_interpreter_ *interpreter)
@@ -265,7 +276,7 @@ static inline bool tether_py_at_exit_(PyObject *capsule)
 }
 
 /* NULL, without an exception: there is no memory. */
-static TETHER_PY_COLD_ struct tether_py_interpreter_ *tether_py_make_(PyObject *dict)
+static TETHER_PY_COLD_ struct tether_py_interpreter_ *tether_py_make_(void)
 {
 	struct tether_py_interpreter_ *interpreter = (struct tether_py_interpreter_ *)PyMem_RawCalloc(1, sizeof *interpreter);
 	PyObject *capsule = interpreter ? PyCapsule_New(interpreter, TETHER_PY_CAPSULE_, tether_py_closed_) : NULL;
@@ -274,7 +285,7 @@ static TETHER_PY_COLD_ struct tether_py_interpreter_ *tether_py_make_(PyObject *
 		PyMem_RawFree(interpreter);
 	/* On failure the capsule goes, and takes with it what there is. */
 	if (!capsule || tether_py_begin_(interpreter) != 0 || !tether_py_at_exit_(capsule) ||
-	    PyDict_SetItemString(dict, TETHER_PY_CAPSULE_, capsule) != 0) {
+	    PySys_SetObject(TETHER_PY_CAPSULE_, capsule) != 0) {
 		PyErr_Clear();
 		interpreter = NULL;
 	}
@@ -284,12 +295,11 @@ static TETHER_PY_COLD_ struct tether_py_interpreter_ *tether_py_make_(PyObject *
 
 static inline struct tether_py_interpreter_ *tether_py_find_(bool may_make)
 {
-	PyObject *dict = TETHER_PY_IS_FINALIZING_() ? NULL : PyInterpreterState_GetDict(PyInterpreterState_Get());
-	PyObject *capsule = dict ? PyDict_GetItemString(dict, TETHER_PY_CAPSULE_) : NULL;
+	PyObject *capsule = PySys_GetObject(TETHER_PY_CAPSULE_);
 	struct tether_py_interpreter_ *interpreter;
 
-	if (!capsule)
-		return may_make && dict ? tether_py_make_(dict) : NULL;
+	if (!capsule || !PyCapsule_IsValid(capsule, TETHER_PY_CAPSULE_))
+		return may_make && !TETHER_PY_IS_FINALIZING_() ? tether_py_make_() : NULL;
 	interpreter = (struct tether_py_interpreter_ *)PyCapsule_GetPointer(capsule, TETHER_PY_CAPSULE_);
 	/* A thread of the parent was inside when this process was forked. */
 	if (TETHER_UNLIKELY_(!tether_owner_is_alive(interpreter->owner)) && tether_py_begin_(interpreter) != 0)
@@ -299,8 +309,8 @@ static inline struct tether_py_interpreter_ *tether_py_find_(bool may_make)
 
 /** The owner of what only a thread with the GIL may destroy, one for each interpreter; see the top. 0: it ends, or there
  * is no memory. It is drained by tether_py_drain() alone: do not enter it yourself.
- * When the interpreter ends, it is drained when atexit runs and once more when the interpreter is taken apart;
- * what is sent to it later is leaked and reported, and nobody waits.
+ * When the interpreter ends, it is drained when atexit runs and once more when `sys` is taken apart; what is sent to
+ * it later is leaked and reported, and nobody waits.
  * With the GIL. The first call in an interpreter makes it: allocates, imports atexit. */
 static inline tether_owner_t tether_py_owner(void)
 {
@@ -331,7 +341,7 @@ static inline size_t tether_py_drain(void)
  * script_places (on unless told) its label says where the script was; tether_set_label() replaces that. A thread that
  * becomes an owner by this gets the name that `threading` has for it. Drains the interpreter's owner.
  * With the GIL. Reports as tether_bind(). Sets no exception. */
-static inline void tether_py_bind(struct tether *tag, const struct tether_type *type)
+TETHER_INLINE_ void tether_py_bind(struct tether *tag, const struct tether_type *type)
 {
 	tether_py_meet_();
 	tether_bind(tag, type);
@@ -344,7 +354,7 @@ static inline void tether_py_bind(struct tether *tag, const struct tether_type *
  * tether_drop(), with the GIL or without; no thread passes its check but in tether_py_drain().
  * With the GIL. 0. -ESHUTDOWN: the interpreter ends, or there is no memory for its owner: the tag is left all zero.
  * -EINVAL: its type is TETHER_UNSENDABLE, reported; it is the calling thread's then. */
-static inline int tether_py_bind_to_python(struct tether *tag, const struct tether_type *type)
+TETHER_INLINE_ int tether_py_bind_to_python(struct tether *tag, const struct tether_type *type)
 {
 	tether_owner_t owner = tether_py_owner();
 
@@ -371,11 +381,11 @@ static TETHER_PY_COLD_ bool tether_py_refuse_(const struct tether *tag)
 	tether_py_place_put_(&place);
 	(void)tether_describe(tag, object, sizeof object);
 	(void)tether_describe_owner(tether_self(), caller, sizeof caller);
-	PyErr_Format(PyExc_RuntimeError, "used on %s, and it is another's: %s", caller, object);
+	PyErr_Format(PyExc_RuntimeError, "%s; used on %s", object, caller);
 	return false;
 }
 
-static inline bool tether_py_ensure_(const struct tether *tag)
+TETHER_INLINE_ bool tether_py_ensure_(const struct tether *tag)
 {
 	return TETHER_UNLIKELY_(!tether_matches_(tag)) ? tether_py_refuse_(tag) : true;
 }
@@ -404,7 +414,7 @@ static TETHER_PY_COLD_ void tether_py_tell_(const struct tether *tag)
  * unless its level says otherwise: no mistake of the caller's, who happened to collect.
  * With the GIL, after PyObject_GC_UnTrack(): finding out where the script is may allocate, and so collect. Leaves a pending
  * exception alone. Never blocks. Reports as tether_drop(), too. Without the GIL: tether_drop(). */
-static inline enum tether_dropped tether_py_drop(struct tether *tag)
+TETHER_INLINE_ enum tether_dropped tether_py_drop(struct tether *tag)
 {
 	if (TETHER_UNLIKELY_(!tether_is_mine(tag)))
 		tether_py_tell_(tag);

@@ -15,7 +15,7 @@ int use(struct payload *payload, struct tether *tag, PyObject *self, visitproc v
 	tether_py_bind(&payload->tether, &type);
 	int error = tether_py_bind_to_python(&payload->at_python, &type_at_python);
 
-	if (!TETHER_PY_ENSURE(&payload->tether) || !tether_py_owner())
+	if (!TETHER_PY_ENSURE(&payload->tether) || !tether_py_owner() || !tether_py_self())
 		return error;
 	(void)tether_py_drop(&payload->tether);
 	tether_py_end(tag);
