@@ -16,23 +16,23 @@ enum tetheri_bind_stacks { TETHERI_BIND_STACKS_OFF, TETHERI_BIND_STACKS_FAST, TE
 
 /* Relaxed, all: each says something by itself. */
 struct tetheri_options {
-	_Atomic int level;        /* enum tether_level, TETHER_WARN_ONCE */
-	_Atomic int abort;        /* 0 */
-	_Atomic int exit_code;    /* 0: leave it alone */
-	_Atomic int format;       /* text */
-	_Atomic int color;        /* auto */
-	_Atomic int dedup;        /* site */
-	_Atomic int max_reports;  /* 0: any number */
-	_Atomic int bind_stacks;  /* off */
-	_Atomic int stack_depth;  /* 16 */
-	_Atomic int history;      /* 0 */
-	_Atomic int symbols;      /* 1 */
-	_Atomic int stall_ms;     /* 10000; 0: do not look */
-	_Atomic int queue_warn;   /* 0: do not look */
-	_Atomic int exit_drain;   /* 1 */
-	_Atomic int exit_summary; /* 1 */
+	_Atomic int level;         /* enum tether_level, TETHER_WARN_ONCE */
+	_Atomic int abort;         /* 0 */
+	_Atomic int exit_code;     /* 0: leave it alone */
+	_Atomic int format;        /* text */
+	_Atomic int color;         /* auto */
+	_Atomic int dedup;         /* site */
+	_Atomic int max_reports;   /* 0: any number */
+	_Atomic int bind_stacks;   /* off */
+	_Atomic int stack_depth;   /* 16 */
+	_Atomic int history;       /* 0 */
+	_Atomic int symbols;       /* 1 */
+	_Atomic int stall_ms;      /* 10000; 0: do not look */
+	_Atomic int queue_warn;    /* 0: do not look */
+	_Atomic int exit_drain;    /* 1 */
+	_Atomic int exit_summary;  /* 1 */
 	_Atomic int script_places; /* 1 */
-	_Atomic int help;         /* 0 */
+	_Atomic int help;          /* 0 */
 };
 extern struct tetheri_options tetheri_options;
 

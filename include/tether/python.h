@@ -30,9 +30,9 @@
  *                                         thread's next bytecode
  *
  * Fork: as owner.h says. The child of a thread that holds the GIL has the interpreter's owner, or gets a new one. Signal
- * handlers: none of this but tether_is_mine(); Python's own handlers are no signal handlers. Thread exit: as owner.h says; when a thread that CPython
- * ends inside PyGILState_Ensure() unwinds, its inbox is drained as ever, without the GIL. Interpreter shutdown: see
- * tether_py_owner(). dlclose: CPython unloads no extension.
+ * handlers: none of this but tether_is_mine(); Python's own handlers are no signal handlers. Thread exit: as owner.h says;
+ * when a thread that CPython ends inside PyGILState_Ensure() unwinds, its inbox is drained as ever, without the GIL.
+ * Interpreter shutdown: see tether_py_owner(). dlclose: CPython unloads no extension.
  *
  * Subinterpreters: each has an owner of its own; tags know threads, not interpreters. Only the main one is
  * woken (its main thread runs what Py_AddPendingCall() took), in the others the next tether_py_bind() drains. Free-threaded

@@ -16,14 +16,13 @@ headers = sorted(header.stem for header in (SOURCE / "include/tether").glob("*.h
 uses = sorted(use.stem for use in USES.glob("*.c"))
 tap.ok(headers == uses, "every public header has a use", f"headers: {headers}", f"uses: {uses}")
 
-includes = tap.run("/usr/bin/python3-config --includes") if pathlib.Path("/usr/bin/python3-config").exists() else None
 for name in uses:
     more = ""
     if name == "python":
-        if not includes:
+        more = tap.headers_of_python()
+        if not more:
             tap.skip("python.h: no /usr/bin/python3-config (python3-dev)")
             continue
-        more = includes.stdout.replace("-I", "-isystem ")
     for compiler in COMPILERS:
         for checks in CHECKS:
             result = tap.run(compiler, WARNINGS, checks, more, "-O2 -c -o /dev/null -I", SOURCE / "include", USES / f"{name}.c")

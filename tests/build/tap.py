@@ -43,6 +43,14 @@ def run(*command, **keywords):
     return subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **keywords)
 
 
+def headers_of_python():
+    """What a compiler needs to find them, in Debian's interpreter; "": they are not there."""
+    try:
+        return must("/usr/bin/python3-config --includes").replace("-I", "-isystem ")
+    except FileNotFoundError:
+        return ""
+
+
 def must(*command, **keywords):
     """Run a command without which the test makes no sense. Returns its output."""
     result = run(*command, **keywords)

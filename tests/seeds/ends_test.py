@@ -116,7 +116,8 @@ class Fork(support.Test):
             box.clear()
             seeds.drain_python()
             fates = seeds.take_fates()
-            self.assertEqual([fate[:3] for fate in fates], [(serial, "closed", seeds.self()), (serial, "finished", seeds.python())])
+            self.assertEqual([fate[:3] for fate in fates],
+                             [(serial, "closed", seeds.self()), (serial, "finished", seeds.python())])
             self.assertEqual(support.take_reports(), [])
 
         self.in_child(end)
@@ -228,7 +229,8 @@ class Shutdown(support.Test):
                               "make()\n")
         self.assertEqual(self.count(told, "^1 closed"), 1, told)
         self.assertEqual(self.count(told, "^1 finished"), 0, told)
-        self.assertEqual(self.count(told, "tether: leak: its owner has gone: .*\"<string>:2 in make\" belonged to 'python'"), 1, told)
+        self.assertEqual(self.count(told,
+                                    "tether: leak: its owner has gone: .*\"<string>:2 in make\" belonged to 'python'"), 1, told)
 
     def test_a_daemon_thread_in_the_middle_of_python_does_not_hang(self):
         told = self.run_child("def run():\n"

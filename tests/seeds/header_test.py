@@ -135,7 +135,8 @@ class WithTheGil(support.Test):
         self.assertEqual(seeds.take_fates(), [])
         self.assertEqual(len(support.take_reports("foreign-drop")), 1, "of one tag, not of both")
         self.assertEqual(seeds.drain(), 1)
-        self.assertEqual(self.await_fates(2), [(serial, "closed", seeds.self(), False), (serial, "finished", seeds.python(), True)])
+        self.assertEqual(self.await_fates(2), [(serial, "closed", seeds.self(), False),
+                                               (serial, "finished", seeds.python(), True)])
         self.assertEqual(called, ["MainThread"])
 
     def test_is_done_by_whoever_binds_next(self):
@@ -148,8 +149,8 @@ class WithTheGil(support.Test):
 
         serial, other, owner = elsewhere(make)  # the main thread waits, and runs no bytecode
         self.assertEqual(called, ["elsewhere"])
-        self.assertEqual(sorted(seeds.take_fates()), sorted([(serial, "closed", owner, True), (serial, "finished", seeds.python(), True),
-                                                             (other, "closed", owner, True)]))
+        self.assertEqual(sorted(seeds.take_fates()), [(serial, "closed", owner, True), (serial, "finished", seeds.python(), True),
+                                                      (other, "closed", owner, True)])
 
     def test_may_itself_make_such_objects(self):
         left = [3]
