@@ -649,6 +649,7 @@ struct tetheri_left { /* what a shutdown could not drain, of one owner and type 
 struct tetheri_event {
 	enum tether_kind kind;
 	const char *operation;
+	int error;                      /* an errno that led to it, 0: none */
 	const struct tether *tag;       /* NULL: none */
 	const struct tether_type *type; /* NULL: none, or not to be trusted */
 	tether_owner_t owner;           /* whose it is, 0: nobody's */

@@ -74,7 +74,9 @@ int tether_fd(void)
 		return -EBUSY;
 	int error = tetheri_fd_open(fds);
 	if (error) {
-		tetheri_report_call(TETHER_NO_WAKE, "tether_fd", TETHERI_CALLER);
+		struct tetheri_event event = {
+			.kind = TETHER_NO_WAKE, .operation = "tether_fd", .error = -error, .address = TETHERI_CALLER};
+		tetheri_report(&event);
 		return error;
 	}
 	/* Nobody can be waking: with no way to be woken the inbox was never armed. */
@@ -84,6 +86,17 @@ int tether_fd(void)
 	slot->cleared = slot->consumed; /* what woke the loop another way is not in the descriptor */
 	settle(slot);
 	return fds[0];
+}
+
+const char *tether_wake_name(void)
+{
+	const struct tetheri_slot *slot = tetheri_thread.slot;
+
+	if (!slot || !tetheri_wake_exists(slot))
+		return "none";
+	if (slot->wake)
+		return "own";
+	return slot->read_fd == slot->write_fd ? "eventfd" : "pipe";
 }
 
 int tether_set_wake(void (*wake)(void *context), void *context)

@@ -374,6 +374,7 @@ void tetheri_story_tell(const struct tetheri_event *event, enum tether_level lev
 	*out = (struct tether_report){.kind = event->kind,
 	                              .level = level,
 	                              .operation = event->operation,
+	                              .error = event->error,
 	                              .object = event->tag,
 	                              .type = event->type ? event->type->name : NULL,
 	                              .owner = event->owner,

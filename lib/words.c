@@ -1,5 +1,6 @@
 /* words.c - what reports say: the name, the verdict and the advice of each kind of violation.
  * SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <string.h>
 
 #include "report.h"
@@ -32,7 +33,7 @@ static const struct tetheri_words table[] = {
 	[TETHER_NO_OWNER] = {"no-owner", "no owner can be made", "called",
                          "memory, owner slots or pthread keys have run out; what it would own stays unbound"},
 	[TETHER_NO_WAKE] = {"no-wake", "no descriptor for the inbox", "called",
-                        "descriptors have run out: call tether_drain() on each turn of the loop, with a timeout"},
+                        "call tether_drain() on each turn of the loop, with a timeout; or tether_set_wake()"},
 	[TETHER_BAD_CALL] = {"bad-call", "called where it may not be", "called", "do not call it from a destructor or a message"},
 	[TETHER_WRONG_THREAD_DROP] = {"wrong-thread-drop", "wrong-thread drop", "destroyed",
                                   "call tether_drop() instead of its destructor: it is then destroyed on its owner"},
@@ -182,6 +183,24 @@ static void put_left(struct tetheri_text *text, const struct tether_report *repo
 		tetheri_put(text, "%zu owners%s", owners, report->left_more ? " and more" : "");
 }
 
+/* Not strerror(), which may allocate and speaks any language. */
+static void put_error(struct tetheri_text *text, int error)
+{
+	switch (error) {
+	case 0:
+		break;
+	case EMFILE:
+	case ENFILE:
+		tetheri_put(text, ", as descriptors have run out");
+		break;
+	case ENOMEM:
+		tetheri_put(text, ", as the kernel has no memory");
+		break;
+	default:
+		tetheri_put(text, ", as the kernel refuses eventfd and pipe (errno %d)", error);
+	}
+}
+
 static void put_verdict(struct tetheri_text *text, const struct tether_report *report)
 {
 	const struct tetheri_words *words = tetheri_words(report->kind);
@@ -204,6 +223,7 @@ static void put_verdict(struct tetheri_text *text, const struct tether_report *r
 		            report->owner_doing ? report->owner_doing : "");
 	} else {
 		tetheri_put(text, ": %s on '%s'", report->operation, caller_word(report));
+		put_error(text, report->error);
 	}
 }
 

@@ -168,6 +168,28 @@ TEST_F(Describe, DumpOfManyOwners)
 		EXPECT_NE(table.find("'many " + std::to_string(i) + ";'"), std::string::npos) << i;
 }
 
+TEST_F(Describe, OfAnOwnerAlone)
+{
+	Thread home;
+	tether_owner_t owner = home.owner(), ended = 0;
+	char text[96], shorter[8];
+
+	home.run([] { tether_self_set_name("loop-1"); });
+	std::string expected = "'loop-1' (owner #" + std::to_string(tether_owner_number(owner)) + ")";
+	EXPECT_EQ(tether_describe_owner(owner, text, sizeof text), expected.size());
+	EXPECT_EQ(text, expected);
+	EXPECT_EQ(tether_describe_owner(owner, shorter, sizeof shorter), expected.size());
+	EXPECT_EQ(shorter, expected.substr(0, sizeof shorter - 1));
+	elsewhere([&] {
+		tether_self_set_name("gone");
+		ended = tether_self();
+	});
+	(void)tether_describe_owner(ended, text, sizeof text);
+	expect_parts(text, {"'gone' (owner #", "), exited"});
+	(void)tether_describe_owner(12345, text, sizeof text);
+	EXPECT_STREQ(text, "one that is not known any more");
+}
+
 /* JSON. */
 
 class Json : public Quiet

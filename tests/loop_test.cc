@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/stat.h>
 
 #include <memory>
 
@@ -668,6 +669,22 @@ TEST_F(Park, TheQuietLoopMissesNothing)
 		thread.join();
 	for (Note &note : notes)
 		EXPECT_EQ(note.calls, 1);
+}
+
+TEST_F(Loop, NamesHowItIsWoken)
+{
+	home.run([] {
+		struct stat status;
+
+		EXPECT_STREQ(tether_wake_name(), "none") << "nobody has asked yet";
+		EXPECT_EQ(tether_set_wake([](void *) {}, nullptr), 0);
+		EXPECT_STREQ(tether_wake_name(), "own");
+		EXPECT_EQ(tether_set_wake(nullptr, nullptr), 0);
+		EXPECT_STREQ(tether_wake_name(), "none");
+		ASSERT_EQ(fstat(tether_fd(), &status), 0);
+		EXPECT_STREQ(tether_wake_name(), S_ISFIFO(status.st_mode) ? "pipe" : "eventfd");
+	});
+	elsewhere([] { EXPECT_STREQ(tether_wake_name(), "none") << "it has no owner"; });
 }
 
 TEST_F(Loop, NoFunctionTouchesErrno)

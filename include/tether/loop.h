@@ -56,6 +56,12 @@ TETHER_API int tether_set_limit(size_t max_pending, void (*over)(void *context, 
  * -EBUSY: tether_set_wake() is in use. Lifetime: until the owner ends. */
 TETHER_API int tether_fd(void);
 
+/** How the calling thread's current owner is woken, for a log: "eventfd"; "pipe", where the kernel has no eventfd or
+ * forbids it; "own", by tether_set_wake(); "none", as nothing was asked for yet, or nothing can be had.
+ * The kernel itself is asked, in tether_fd(): not a symbol that something may stand before, nor what was there when
+ * the library was compiled. The owner's thread. Does not block, allocate or report. The text is constant. */
+TETHER_API const char *tether_wake_name(void);
+
 /** Use your loop's own wake-up (uv_async_send, ev_async_send, ...) instead of a descriptor. `wake` is
  * called with `context` by the thread that sends, cancellation disabled; it must be thread-safe, must not
  * block, must return (no exception, no pthread_exit), calls nothing of tether itself, and leads to a

@@ -166,6 +166,7 @@ struct tether_report {
 	const struct tether_left *left; /* of tether_shutdown(); an owner's lie together */
 	size_t left_count;
 	uint64_t left_more; /* pending, and not in `left`, which ends at 64 */
+	int error;          /* of TETHER_NO_WAKE: what the kernel said, an errno; 0: not known */
 };
 
 /** Have reports passed to `callback` instead of written; NULL: write them again.

@@ -48,7 +48,10 @@ TEST_F(NoDescriptors, IsSaidAndReported)
 	ASSERT_EQ(caught.size(), 1U);
 	EXPECT_EQ(caught[0].report.kind, TETHER_NO_WAKE);
 	EXPECT_EQ(caught[0].report.caller, home.owner());
+	EXPECT_EQ(caught[0].report.error, EMFILE);
+	EXPECT_NE(caught[0].verdict.find("descriptors have run out"), std::string::npos) << caught[0].verdict;
 	EXPECT_NE(caught[0].text.find("tether_drain()"), std::string::npos) << "it says what to do";
+	home.run([] { EXPECT_STREQ(tether_wake_name(), "none"); });
 }
 
 TEST_F(NoDescriptors, DrainingOnEachTurnHandlesEverything)

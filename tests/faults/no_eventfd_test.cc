@@ -1,4 +1,4 @@
-/* no_eventfd_test.cc - without eventfd (run by without_eventfd) an owner is woken through a pipe.
+/* no_eventfd_test.cc - without eventfd (run by without) an owner is woken through a pipe.
  * SPDX-License-Identifier: MIT */
 #include "../support.h"
 
@@ -38,6 +38,7 @@ TEST_F(NoEventfd, APipeTakesItsPlace)
 		EXPECT_TRUE(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 		EXPECT_TRUE(fcntl(fd, F_GETFL) & O_NONBLOCK);
 		EXPECT_EQ(tether_fd(), fd);
+		EXPECT_STREQ(tether_wake_name(), "pipe");
 	});
 }
 

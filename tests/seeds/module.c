@@ -383,6 +383,15 @@ static PyObject *drain(PyObject *module, PyObject *unused)
 	return PyLong_FromSize_t(handled);
 }
 
+static PyObject *inbox(PyObject *module, PyObject *unused)
+{
+	int fd = tether_fd();
+
+	(void)module;
+	(void)unused;
+	return Py_BuildValue("is", fd, tether_wake_name());
+}
+
 static PyObject *drain_python(PyObject *module, PyObject *unused)
 {
 	(void)module;
@@ -496,6 +505,7 @@ static PyObject *set_option(PyObject *module, PyObject *args)
 
 static PyMethodDef functions[] = {
 	{"drain", drain, METH_NOARGS, "drain this thread's inbox, without the GIL"},
+	{"inbox", inbox, METH_NOARGS, "this thread's descriptor or -errno, and how it is woken"},
 	{"drain_python", drain_python, METH_NOARGS, "drain the interpreter's"},
 	{"self", self_number, METH_NOARGS, "this thread's number"},
 	{"python", python_number, METH_NOARGS, "the interpreter's"},

@@ -22,7 +22,7 @@ int use(int *woken)
 	static size_t most;
 	if (tether_set_limit(100, over, &most) != 0)
 		return -1;
-	if (tether_park())
+	if (tether_park() && tether_wake_name()[0])
 		*woken = 0;
 	tether_unpark();
 	return tether_drain(0) + tether_drain(1) + tether_drain_for(10, 100) > 0 ? fd : 0;
