@@ -119,10 +119,10 @@ int main(int argc, char **argv)
 		return time_peer(peer, peer->by_owners ? &owners : &strangers, heap, how);
 	};
 	for (const drop_peer *peer : peers) /* their first time is another one */
-		time(peer, {producers, pushes, peer->kinds & WHOLE, 1});
+		time(peer, {1, pushes, peer->kinds & WHOLE, 1});
 	for (Rounds rounds(wanted); rounds.next();)
 		for (const setting &each : settings)
 			for (const drop_peer *peer : peers)
-				if (peer->kinds & each.kind)
+				if ((peer->kinds & each.kind) && (!peer->needs_cores || each.producers <= core_count()))
 					measure([&] { return time(peer, each); });
 }

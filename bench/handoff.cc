@@ -177,7 +177,7 @@ static void receive_tether_asleep(int)
 
 /* ------------------------------------------------------------------------------------------------ */
 
-static constexpr size_t awake = 4000, asleep = 300;
+static constexpr size_t awake = 1000, asleep = 300;
 static const way ways[] = {
 	{"handoff", "floor", send_line, receive_line, awake},
 	{"handoff", "tether", send_tether, receive_tether, awake},

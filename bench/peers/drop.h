@@ -53,6 +53,7 @@ struct drop_peer {
 	void (*turn)(void);     /* of a loop: sleep until something comes, and handle what there is; NULL: it has none */
 	bool by_owners;         /* its producers have objects of their own, as the threads of a server do */
 	bool silent;            /* it frees memory and calls no destructor */
+	bool needs_cores;       /* producers spin until an earlier one has gone on: never more of them than cores */
 	struct drop_peer *next; /* the list's */
 };
 

@@ -38,7 +38,8 @@ static void drain()
 			object_destroy(some[i]);
 }
 
-static drop_peer peer = {"moodycamel-token", BARE | WHOLE, init, objects_revive, push, drain, nullptr, false, false, nullptr};
+static drop_peer peer = {
+	"moodycamel-token", BARE | WHOLE, init, objects_revive, push, drain, nullptr, false, false, false, nullptr};
 
 __attribute__((constructor)) static void add()
 {

@@ -49,7 +49,7 @@ static void drain()
 	QCoreApplication::sendPostedEvents(nullptr, QEvent::DeferredDelete);
 }
 
-static drop_peer peer = {"qt-deletelater", BARE | WHOLE, init, revive, push, drain, nullptr, false, false, nullptr};
+static drop_peer peer = {"qt-deletelater", BARE | WHOLE, init, revive, push, drain, nullptr, false, false, false, nullptr};
 
 __attribute__((constructor)) static void add()
 {
