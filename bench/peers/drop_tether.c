@@ -27,7 +27,7 @@ void drop_tether_revive(struct object **objects, size_t count)
 		tether_bind(&objects[i]->tether, &object_type);
 }
 
-static void push(const struct share *share)
+void drop_tether_push(const struct share *share)
 {
 	for (size_t i = 0; i < share->count; i++)
 		tether_drop(&share->objects[i]->tether);
@@ -36,6 +36,11 @@ static void push(const struct share *share)
 void drop_tether_drain(void)
 {
 	tether_drain(0);
+}
+
+int drop_tether_epoll(void)
+{
+	return epoll_fd;
 }
 
 /* As the guide has it. */
@@ -68,7 +73,7 @@ static struct drop_peer peers[] = {
      .kinds = WHOLE,
      .init = drop_tether_init,
      .revive = drop_tether_revive,
-     .push = push,
+     .push = drop_tether_push,
      .drain = drop_tether_drain,
      .turn = drop_tether_turn,
      .by_owners = true},
@@ -77,13 +82,13 @@ static struct drop_peer peers[] = {
      .kinds = WHOLE,
      .init = drop_tether_init,
      .revive = drop_tether_revive,
-     .push = push,
+     .push = drop_tether_push,
      .drain = drop_tether_drain},
 	{.subject = "tether-limit",
      .kinds = WHOLE,
      .init = drop_tether_init,
      .revive = revive_with_limit,
-     .push = push,
+     .push = drop_tether_push,
      .drain = drain_for_a_second,
      .by_owners = true},
 };

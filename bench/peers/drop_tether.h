@@ -7,7 +7,9 @@
 
 void drop_tether_init(size_t heap_size);
 void drop_tether_revive(struct object **objects, size_t count);
+void drop_tether_push(const struct share *share);
 void drop_tether_drain(void);
 void drop_tether_turn(void);
+int drop_tether_epoll(void); /* where its loop sleeps */
 
 #endif
