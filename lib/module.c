@@ -152,7 +152,7 @@ static const char *build_id_of(const struct dl_phdr_info *info, struct tetheri_s
 
 	for (int i = 0; i < info->dlpi_phnum && !id; i++) {
 		const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
-		const char *notes = (const char *)info->dlpi_addr + segment->p_vaddr;
+		const char *notes = (const char *)(info->dlpi_addr + segment->p_vaddr);
 
 		if (segment->p_type == PT_NOTE)
 			id = find_build_id(notes, segment->p_memsz, segment->p_align == 8 ? 8 : 4, scratch);
