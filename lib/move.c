@@ -167,7 +167,7 @@ static void tell_of_stranding(struct tether_transfer *const *transfer)
 static void strand(struct tether_transfer *transfer)
 {
 	/* When its children have gone their way, of which one may throw. */
-	struct tether_transfer *stranded __attribute__((cleanup(tell_of_stranding))) = transfer;
+	struct tether_transfer *stranded __attribute__((cleanup(tell_of_stranding), unused)) = transfer;
 	struct tether *tag = transfer->tag_;
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
 
