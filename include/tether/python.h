@@ -55,6 +55,9 @@
 
 TETHER_BEGIN_
 
+#if PY_VERSION_HEX < 0x03090000
+#error "tether/python.h needs CPython 3.9: frames are asked where they are by public calls"
+#endif
 #if PY_VERSION_HEX >= 0x030d0000
 #define TETHER_PY_IS_FINALIZING_() Py_IsFinalizing()
 #else

@@ -45,7 +45,7 @@ enum tether_kind {
 	TETHER_LEFT_OVER = 27,         /* tether_shutdown() ran out of time */
 	TETHER_WRONG_OWNER_FD = 28,    /* a descriptor of another owner, closed or given away */
 	TETHER_STALE_FD = 29,          /* a descriptor that was closed, whose number may be another one by now */
-	TETHER_FOREIGN_DROP = 30       /* let go on another thread by a language's runtime, see python.h; it goes home, and no harm is done */
+	TETHER_FOREIGN_DROP = 30       /* let go on another thread, by a collector perhaps, see python.h; it goes home */
 };
 
 /** The name of a kind in suppressions and JSON: "wrong-thread-use", "double-drop", ...; "unknown" for a
