@@ -3,6 +3,7 @@
 import gc
 import sys
 import threading
+import time
 
 import seeds
 import support
@@ -122,8 +123,8 @@ class WithTheGil(support.Test):
     """What a payload has to do with the GIL is the interpreter's, and no thread of the server waits for it."""
 
     def await_fates(self, count):
-        fates = []
-        while len(fates) < count:  # the main thread is told between two bytecodes
+        fates, end = [], time.monotonic() + support.PATIENCE_S
+        while len(fates) < count and time.monotonic() < end:  # the main thread is told between two bytecodes
             fates += seeds.take_fates()
         return fates
 
