@@ -10,7 +10,7 @@
 #include "fuzz.h"
 #include "suppress.h"
 
-#define KINDS (TETHER_STALLED + 1)
+#define KINDS (TETHER_FOREIGN_DROP + 1)
 #define MOST_WARNINGS 12
 #define GLOB 256 /* bytes; longer ones are left to the library alone */
 
