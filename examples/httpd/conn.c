@@ -1,7 +1,7 @@
 /* conn.c - a client's connection: reads requests, has them answered in order, and ends well.
  * SPDX-License-Identifier: MIT
  *
- *     READING --/slow--> WORKING --the job comes home--> READING --the last answer is out--> LINGERING
+ *     READING --a job--> WORKING --the job comes home--> READING --the last answer is out--> LINGERING
  *        any of them --peer gone, time is up, loop stops--> closed --the last reference--> destroyed
  *
  * A function that may close the connection does so as its last act, as closing may destroy it. */
@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "httpd.h"
+#include "core.h"
 
 /* The destructor, which tether runs on the loop that owns the connection, whoever dropped it. Called
  * anywhere else it would spoil the shelf, which has no lock: so it refuses, with checks off as well. */
@@ -24,7 +24,7 @@ void conn_destroy(void *object)
 
 	if (!TETHER_ENSURE(&c->tether))
 		return;
-	assert(c->fd < 0 && !c->request && !c->job);
+	assert(c->fd < 0 && !c->request && !c->held && !c->job && !c->body);
 	shelf_put(&c->loop->conns, &c->item);
 }
 
@@ -97,7 +97,7 @@ void conn_wait(struct conn *c, enum wait wait)
 {
 	TETHER_CHECK(&c->tether);
 	c->wait = wait;
-	c->deadline_ms = c->loop->now_ms + options.wait_ms[wait];
+	c->deadline_ms = c->loop->now_ms + limits.wait_ms[wait];
 	list_remove(&c->link);
 	list_append(&c->loop->waiting[wait], &c->link);
 }
@@ -120,6 +120,17 @@ static void conn_forget_job(struct conn *c)
 	if (c->job)
 		pool_forget(c->job);
 	c->job = NULL;
+	if (c->held)
+		request_unref(c->held);
+	c->held = NULL;
+}
+
+static void conn_release_body(struct conn *c)
+{
+	TETHER_CHECK(&c->tether);
+	if (c->body)
+		c->body->release(c->body);
+	c->body = NULL;
 }
 
 void conn_close(struct conn *c)
@@ -130,7 +141,16 @@ void conn_close(struct conn *c)
 	c->fd = -1;
 	conn_forget_job(c);
 	conn_release_request(c);
+	conn_release_body(c);
 	conn_unref(c);
+}
+
+static void conn_end_reply(struct conn *c)
+{
+	TETHER_CHECK(&c->tether);
+	c->is_head = false;
+	count_up(&c->loop->served);
+	conn_wait(c, c->is_last ? WAIT_LINGER : WAIT_IDLE);
 }
 
 void conn_reply(struct conn *c, int status, const char *type, const char *body, size_t bytes)
@@ -143,9 +163,27 @@ void conn_reply(struct conn *c, int status, const char *type, const char *body, 
 		memcpy(c->out + c->out_end, body, bytes);
 		c->out_end += bytes;
 	}
-	c->is_head = false;
-	count_up(&c->loop->served);
-	conn_wait(c, c->is_last ? WAIT_LINGER : WAIT_IDLE);
+	conn_end_reply(c);
+}
+
+/* A header that a server has made, but for its end; it and the body are less than REPLY_MAX, or the body is sent from where
+ * it lies, and released. */
+void conn_send(struct conn *c, const char *header, size_t bytes, struct body *body)
+{
+	static const char ends[2][32] = {"Connection: keep-alive\r\n\r\n", "Connection: close\r\n\r\n"};
+
+	TETHER_CHECK(&c->tether);
+	assert(!c->body && bytes + sizeof *ends <= OUT_MAX - c->out_end);
+	c->is_last |= c->loop->stop_by_ms != 0;
+	memcpy(c->out + c->out_end, header, bytes);
+	c->out_end += bytes;
+	memcpy(c->out + c->out_end, ends[c->is_last], strlen(ends[c->is_last]));
+	c->out_end += strlen(ends[c->is_last]);
+	c->body = body;
+	c->body_start = 0;
+	if (c->is_head)
+		conn_release_body(c);
+	conn_end_reply(c);
 }
 
 /* Answer with an error, and read no more: where the next request begins may be unclear. */
@@ -164,7 +202,7 @@ void conn_refuse(struct conn *c, int status)
 static bool conn_can_parse(const struct conn *c)
 {
 	TETHER_CHECK(&c->tether);
-	return c->state == CONN_READING && !c->is_last && c->in_start < c->in_end && OUT_MAX - c->out_end >= REPLY_MAX;
+	return c->state == CONN_READING && !c->is_last && !c->body && c->in_start < c->in_end && OUT_MAX - c->out_end >= REPLY_MAX;
 }
 
 static void conn_parse(struct conn *c)
@@ -201,21 +239,42 @@ static bool conn_read(struct conn *c)
 	return true;
 }
 
-/* False: the connection is broken. */
-static bool conn_flush(struct conn *c)
+/* As much as goes. False: the connection is broken. */
+static bool conn_write(struct conn *c, const char *bytes, size_t *start, size_t end)
 {
 	TETHER_CHECK(&c->tether);
-	while (c->out_start < c->out_end) {
-		ssize_t n = send(c->fd, c->out + c->out_start, c->out_end - c->out_start, MSG_NOSIGNAL);
+	while (*start < end) {
+		ssize_t n = send(c->fd, bytes + *start, end - *start, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EAGAIN)
 			return true;
 		if (n < 0 && errno != EINTR)
 			return false;
-		c->out_start += n < 0 ? 0 : (size_t)n;
+		*start += n < 0 ? 0 : (size_t)n;
 	}
-	c->out_start = c->out_end = 0;
 	return true;
+}
+
+/* False: the connection is broken. */
+static bool conn_flush(struct conn *c)
+{
+	TETHER_CHECK(&c->tether);
+	if (!conn_write(c, c->out, &c->out_start, c->out_end))
+		return false;
+	if (c->out_start < c->out_end)
+		return true;
+	c->out_start = c->out_end = 0;
+	if (c->body && !conn_write(c, c->body->bytes, &c->body_start, c->body->size))
+		return false;
+	if (c->body && c->body_start == c->body->size)
+		conn_release_body(c);
+	return true;
+}
+
+static bool conn_has_output(const struct conn *c)
+{
+	TETHER_CHECK(&c->tether);
+	return c->out_end > 0 || c->body;
 }
 
 /* With all answers sent: is there no reason to stay? */
@@ -235,7 +294,7 @@ static void conn_watch(struct conn *c)
 
 	if (wants_more && !c->has_ended)
 		event.events |= EPOLLIN;
-	if (c->out_end > 0)
+	if (conn_has_output(c))
 		event.events |= EPOLLOUT;
 	if (event.events != c->watched)
 		epoll_ctl(c->loop->epoll, EPOLL_CTL_MOD, c->fd, &event);
@@ -253,11 +312,11 @@ static void conn_advance(struct conn *c)
 			return;
 		}
 	} while (conn_can_parse(c));
-	if (c->out_end == 0 && c->is_last && c->state == CONN_READING) {
+	if (!conn_has_output(c) && c->is_last && c->state == CONN_READING) {
 		shutdown(c->fd, SHUT_WR);
 		c->state = CONN_LINGERING;
 	}
-	if (c->out_end == 0 && conn_is_over(c))
+	if (!conn_has_output(c) && conn_is_over(c))
 		conn_close(c);
 	else
 		conn_watch(c);
@@ -289,7 +348,6 @@ void conn_expire(struct conn *c)
 void conn_start_job(struct conn *c, struct request *r)
 {
 	TETHER_CHECK(&c->tether);
-	TETHER_CHECK(&r->tether);
 	c->job = pool_submit(c, r);
 	if (!c->job) {
 		conn_refuse(c, HTTP_STATUS_SERVICE_UNAVAILABLE);
@@ -307,6 +365,31 @@ void conn_finish_job(struct conn *c, struct job *j)
 		return; /* too late: the client has gone, or was told that it takes too long */
 	c->job = NULL;
 	c->state = CONN_READING;
-	conn_reply(c, HTTP_STATUS_OK, "text/plain", j->answer, j->answer_bytes);
+	job_reply(c, j);
+	conn_advance(c);
+}
+
+/* Enough is being worked on: the request waits for its turn. */
+void conn_hold(struct conn *c)
+{
+	TETHER_CHECK(&c->tether);
+	assert(c->request && !c->held);
+	c->held = c->request;
+	c->request = NULL;
+	c->state = CONN_WORKING;
+	conn_wait(c, WAIT_TURN);
+}
+
+/* Its turn has come: there is room for it. May close the connection. */
+void conn_resume(struct conn *c)
+{
+	TETHER_CHECK(&c->tether);
+	struct request *r = c->held;
+
+	c->held = NULL;
+	c->state = CONN_READING;
+	conn_wait(c, WAIT_TOTAL);
+	site_serve(c, r);
+	request_unref(r);
 	conn_advance(c);
 }

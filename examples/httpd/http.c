@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "httpd.h"
+#include "core.h"
 
 /* A callback that returns anything else than 0 stops the parser. */
 static int refuse(struct http_parser *parser, int status)
@@ -45,9 +45,7 @@ static int on_header_field(struct http_parser *parser, const char *bytes, size_t
 
 static int on_header_value(struct http_parser *parser, const char *bytes, size_t n)
 {
-	(void)bytes, (void)n;
-	request_end_field(request_of(parser));
-	return 0;
+	return refuse(parser, request_add_value(request_of(parser), bytes, n));
 }
 
 static int on_headers_complete(struct http_parser *parser)
@@ -60,7 +58,7 @@ static int on_headers_complete(struct http_parser *parser)
 	c->is_head = parser->method == HTTP_HEAD;
 	conn_wait(c, WAIT_TOTAL);
 	int status = request_end_header(c->request, parser);
-	if (status == 0 && c->request->expects_continue && parser->http_minor > 0) {
+	if (status == 0 && request_expects_continue(c->request) && parser->http_minor > 0) {
 		memcpy(c->out + c->out_end, go_on, sizeof go_on - 1);
 		c->out_end += sizeof go_on - 1;
 	}

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "httpd.h"
+#include "core.h"
 
 enum { EVENTS_MAX = 64, ACCEPT_PAUSE_MS = 100, GIVE_UP_MS = 10000 };
 
@@ -157,7 +157,7 @@ static void loop_on_stop(struct tether_message *message, enum tether_fate fate)
 	close(l->listener);
 	l->listener = -1;
 	l->accept_again_ms = 0;
-	l->stop_by_ms = l->now_ms + options.drain_ms;
+	l->stop_by_ms = l->now_ms + limits.drain_ms;
 	for (struct link *link = idle->next, *next; link != idle; link = next) {
 		next = link->next;
 		conn_event(container_of(link, struct conn, link), 0);
@@ -169,7 +169,7 @@ int loop_create(struct loop *l, int number, int *port)
 {
 	snprintf(l->name, sizeof l->name, "loop-%d", number);
 	shelf_init(&l->conns, sizeof(struct conn));
-	shelf_init(&l->requests, sizeof(struct request));
+	shelf_init(&l->requests, request_bytes);
 	for (int wait = 0; wait < WAIT_KINDS; wait++)
 		list_init(&l->waiting[wait]);
 	tether_message_init(&l->stop, loop_on_stop);

@@ -14,6 +14,9 @@ struct options options = {
 	.jobs = 4096,
 	.header_bytes = 8192,
 	.body_bytes = BODY_MAX,
+};
+
+struct limits limits = {
 	.drain_ms = 3000,
 	.wait_ms = {[WAIT_IDLE] = 60000, [WAIT_HEADER] = 10000, [WAIT_TOTAL] = 30000, [WAIT_LINGER] = 2000},
 };
@@ -32,11 +35,11 @@ static const struct {
 	{"max-jobs", &options.jobs, 1, INT_MAX, "how many /slow requests may wait for a worker"},
 	{"max-header", &options.header_bytes, 64, 65536, "bytes of a request's header"},
 	{"max-body", &options.body_bytes, 0, BODY_MAX, "bytes of a request's body"},
-	{"idle-ms", &options.wait_ms[WAIT_IDLE], 1, INT_MAX, "how long to wait for a request"},
-	{"header-ms", &options.wait_ms[WAIT_HEADER], 1, INT_MAX, "how long a header may take"},
-	{"total-ms", &options.wait_ms[WAIT_TOTAL], 1, INT_MAX, "how long body and answer may take"},
-	{"linger-ms", &options.wait_ms[WAIT_LINGER], 1, INT_MAX, "how long to wait for the peer to close"},
-	{"drain-ms", &options.drain_ms, 1, INT_MAX, "how long a stop waits for what has begun"},
+	{"idle-ms", &limits.wait_ms[WAIT_IDLE], 1, INT_MAX, "how long to wait for a request"},
+	{"header-ms", &limits.wait_ms[WAIT_HEADER], 1, INT_MAX, "how long a header may take"},
+	{"total-ms", &limits.wait_ms[WAIT_TOTAL], 1, INT_MAX, "how long body and answer may take"},
+	{"linger-ms", &limits.wait_ms[WAIT_LINGER], 1, INT_MAX, "how long to wait for the peer to close"},
+	{"drain-ms", &limits.drain_ms, 1, INT_MAX, "how long a stop waits for what has begun"},
 };
 
 enum { NUMBERS = sizeof numbers / sizeof *numbers };

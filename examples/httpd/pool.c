@@ -32,6 +32,13 @@ static void job_destroy(struct job *j)
 	free(j);
 }
 
+/* The answer, which a worker has made. */
+void job_reply(struct conn *c, struct job *j)
+{
+	TETHER_CHECK(&c->tether);
+	conn_reply(c, HTTP_STATUS_OK, "text/plain", j->answer, j->answer_bytes);
+}
+
 /* At home; or, where the loop has gone, on the worker, which then has nobody to answer. */
 static void job_done(struct tether_message *message, enum tether_fate fate)
 {

@@ -16,6 +16,7 @@ static void request_destroy(void *object)
 }
 
 static const struct tether_type request_type = TETHER_TYPE(struct request, tether, request_destroy);
+const size_t request_bytes = sizeof(struct request);
 
 /* NULL: out of memory. */
 struct request *request_create(struct loop *loop)
@@ -90,15 +91,18 @@ static bool field_is(const struct request *r, const char *name)
 	return r->field_bytes == strlen(name) && strncasecmp(r->field, name, r->field_bytes) == 0;
 }
 
-/* Called for each piece of the field's value, of which there is at least one. */
-void request_end_field(struct request *r)
+/* Called for each piece of the field's value, of which there is at least one. None that we look for says more than
+ * that it is there. */
+int request_add_value(struct request *r, const char *bytes, size_t n)
 {
 	TETHER_CHECK(&r->tether);
+	(void)bytes, (void)n;
 	if (field_is(r, "host"))
 		r->hosts++;
 	if (field_is(r, "expect"))
 		r->expects_continue = true; /* "100-continue", the only expectation that there is */
 	r->field_bytes = 0;
+	return 0;
 }
 
 static int request_end_url(struct request *r)
@@ -133,6 +137,12 @@ int request_end_header(struct request *r, const struct http_parser *parser)
 	if ((parser->flags & F_CONTENTLENGTH) && parser->content_length > (uint64_t)options.body_bytes)
 		return HTTP_STATUS_PAYLOAD_TOO_LARGE;
 	return request_end_url(r);
+}
+
+bool request_expects_continue(const struct request *r)
+{
+	TETHER_CHECK(&r->tether);
+	return r->expects_continue;
 }
 
 bool request_is_for(const struct request *r, const char *path)

@@ -7,7 +7,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "httpd.h"
+#include "core.h"
 
 enum { BLOCK_ITEMS = 32 };
 
