@@ -1,0 +1,15 @@
+# flask_app.py - a Flask application that answers, does not find, and fails.
+# SPDX-License-Identifier: MIT
+import flask
+
+app = flask.Flask(__name__)
+
+
+@app.route("/")
+def index():
+    return "hello\n"
+
+
+@app.route("/fail")
+def fail():
+    raise ValueError("as planned")
