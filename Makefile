@@ -9,6 +9,11 @@ all: # the library and the examples, as users get them
 demo: all # a web server under load: what the library does, and what it says
 	@examples/httpd/demo build/demo
 
+demo-python: # a Flask application on a WSGI server: what dies on other threads, and that it comes home
+	@tools/setup demo-python
+	@tools/build build/demo -Dtests=disabled -Dbench=disabled
+	@/usr/bin/python3 examples/wsgi/demo.py build/demo/examples/wsgi
+
 test: # every suite in every configuration
 	@tools/setup test
 	@tests/run
@@ -30,4 +35,4 @@ format: # lay out all C and C++ as .clang-format says
 clean:
 	rm -rf build
 
-.PHONY: all demo test bench bench-quick format clean
+.PHONY: all demo demo-python test bench bench-quick format clean
