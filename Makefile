@@ -14,6 +14,11 @@ demo-python: # a Flask application on a WSGI server: what dies on other threads,
 	@tools/build build/demo -Dtests=disabled -Dbench=disabled
 	@/usr/bin/python3 examples/wsgi/demo.py build/demo/examples/wsgi
 
+load-python: # 30 seconds of wrk and Locust on the WSGI server: memory stays flat, all counts are balanced
+	@tools/setup test
+	@tools/build build/demo -Dtests=disabled -Dbench=disabled
+	@/usr/bin/python3 tests/wsgi/soak.py build/demo/examples/wsgi
+
 test: # every suite in every configuration
 	@tools/setup test
 	@tests/run
@@ -35,4 +40,4 @@ format: # lay out all C and C++ as .clang-format says
 clean:
 	rm -rf build
 
-.PHONY: all demo demo-python test bench bench-quick format clean
+.PHONY: all demo demo-python load-python test bench bench-quick format clean

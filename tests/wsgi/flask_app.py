@@ -10,6 +10,11 @@ def index():
     return "hello\n"
 
 
+@app.route("/big")
+def big():
+    return "x" * 200000
+
+
 @app.route("/fail")
 def fail():
     raise ValueError("as planned")
