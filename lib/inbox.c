@@ -106,7 +106,8 @@ static inline void begin_episode(struct tetheri_slot *slot)
 }
 
 /* Put the node in front of the list in `word`, the head or `late`. Returns what it replaced. */
-static uint64_t publish(struct tetheri_slot *slot, _Atomic uint64_t *word, struct tether *node)
+static inline __attribute__((always_inline)) uint64_t publish(struct tetheri_slot *slot, _Atomic uint64_t *word,
+                                                              struct tether *node)
 {
 	/* Acquire, as in the failed CAS: with CLOSED comes all that the owner did before it closed, which
 	 * an ANYWHERE destructor that we run in its place may rely on. */
@@ -159,8 +160,26 @@ static __attribute__((noinline)) void look(struct tetheri_slot *slot, uint64_t h
 	tetheri_rest_look(slot);
 }
 
+/* Of a child `hint_` is its parent. Relaxed: the node is ours. */
+static bool is_follower(const struct tether *node)
+{
+	return tetheri_word_state(__atomic_load_n(&node->state_, __ATOMIC_RELAXED)) == TETHERI_FOLLOWS_DROPPED;
+}
+
+/* A node names the one that its sender pushed AHEAD pushes before, to the same owner. A handler that comes in
+ * between may spoil it: it is only ever prefetched. */
+static inline void hint(const struct tetheri_slot *to, struct tether *node)
+{
+	struct tetheri_slot *slot = tetheri_thread.slot;
+
+	/* Release: its owner may be inside, and takes no user of it, as it then finds it dropped. */
+	if (slot && !is_follower(node))
+		__atomic_store_n(&node->hint_, tetheri_recent_swap(&slot->recent, to, node), __ATOMIC_RELEASE);
+}
+
 bool tetheri_inbox_push(struct tetheri_slot *slot, struct tether *node)
 {
+	hint(slot, node);
 	uint64_t head = publish(slot, &slot->head, node);
 
 	if (tetheri_unlikely(head == ARMED))
@@ -177,12 +196,6 @@ bool tetheri_inbox_push_self(struct tether *node)
 	struct tetheri_slot *slot = tetheri_thread.slot;
 
 	return slot && (tetheri_inbox_push(slot, node) || publish(slot, &slot->late, node) != CLOSED);
-}
-
-/* Of a child `hint_` is its parent. Relaxed: the node is ours. */
-static bool is_follower(const struct tether *node)
-{
-	return tetheri_word_state(__atomic_load_n(&node->state_, __ATOMIC_RELAXED)) == TETHERI_FOLLOWS_DROPPED;
 }
 
 struct tether *tetheri_inbox_hold(struct tetheri_slot *slot)
@@ -221,10 +234,15 @@ static inline void let_look(struct tetheri_slot *slot)
 		await_let_go(slot);
 }
 
-/* Newest first becomes oldest first, behind what was taken before. The walk is bound by the latency of
- * memory, a miss for each node; so that running the nodes is not a second time, each gets in `hint_` the
- * address of the node that is run AHEAD nodes after it, which has just been seen. It is only ever
- * prefetched, and kept complemented, so that leak checkers do not take it for a reference. */
+/* The node that a hint names, if it is one: nobody knows what lies there now. */
+static inline void follow(const struct tether *node)
+{
+	TETHERI_PREFETCH((const void *)(uintptr_t)~__atomic_load_n(&node->hint_, __ATOMIC_RELAXED));
+}
+
+/* Newest first becomes oldest first, behind what was taken before. Both this walk and that of the drain are bound by the
+ * latency of memory, a miss for each node: so each follows the hints. The sender's lead AHEAD nodes back; they
+ * are replaced by the address of the node that is run AHEAD nodes later, which has just been seen. */
 static void receive(struct tetheri_slot *slot, uint64_t head)
 {
 	uint64_t seen[TETHERI_AHEAD];
@@ -234,6 +252,7 @@ static void receive(struct tetheri_slot *slot, uint64_t head)
 	while (node) {
 		struct tether *older = tetheri_next(node);
 		uint64_t *ahead = &seen[n % TETHERI_AHEAD];
+		follow(node);
 		/* Relaxed: a report about a node that is used wrongly may read it meanwhile. */
 		if (tetheri_likely(!is_follower(node)))
 			__atomic_store_n(&node->hint_, n < TETHERI_AHEAD ? 0 : *ahead, __ATOMIC_RELAXED);

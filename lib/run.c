@@ -266,7 +266,7 @@ static struct tether *next_taken(struct tetheri_slot *slot)
 		(void)tetheri_inbox_take(slot);
 	struct tether *node = tetheri_list_pop(&slot->taken);
 	if (node)
-		__builtin_prefetch((const void *)(uintptr_t)~__atomic_load_n(&node->hint_, __ATOMIC_RELAXED), 1);
+		TETHERI_PREFETCH((const void *)(uintptr_t)~__atomic_load_n(&node->hint_, __ATOMIC_RELAXED));
 	return node;
 }
 

@@ -20,6 +20,8 @@
  *   word that the other wrote.
  * Invariant: whoever enters what somebody else is dropping is told, or the dropper is: both write `hint_`, and each
  *   then sees what the first one did.
+ * Invariant: what is no user, the hint of an object that was dropped meanwhile, is never taken for one: it was stored by a
+ *   release behind the mark, is read by an acquire, and the state is looked at again.
  * Invariant: what an entry writes is a whole user or nothing. In a word that has become a prefetch hint or the home of
  *   the dead, by a misuse that was reported, it does no harm: one is never followed, the other only printed. */
 #include "internal.h"
@@ -109,19 +111,22 @@ static inline uint64_t use_by_me(void)
 /* True: we are inside. Else `use` is who is; or 0: the object has changed its state, and is to be looked at again. */
 static inline bool enter_once(struct tether *tag, uint64_t word, uint64_t *use)
 {
-	*use = __atomic_load_n(&tag->hint_, __ATOMIC_RELAXED);
+	/* Acquire, as in the failed CAS: pairs with the release of a sender's hint, see the end. */
+	*use = __atomic_load_n(&tag->hint_, __ATOMIC_ACQUIRE);
 	if (is_mine(*use) && *use < FULL_DEPTH) {
 		__atomic_store_n(&tag->hint_, *use + ONE_DEEP, __ATOMIC_RELAXED);
 		return true;
 	}
 	/* Acquire: pairs with the release in tetheri_use_end: what was dropped before is seen to be, in the next line. */
-	if (*use != 0 || !__atomic_compare_exchange_n(&tag->hint_, use, use_by_me(), false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-		return false;
+	bool is_inside =
+		*use == 0 && __atomic_compare_exchange_n(&tag->hint_, use, use_by_me(), false, __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE);
 	if (tetheri_likely(__atomic_load_n(&tag->state_, __ATOMIC_RELAXED) == word))
-		return true;
-	/* By a CAS: it may be somebody else's word by now. */
+		return is_inside;
+	/* It was dropped, or has changed hands. What was there may have been a hint; and ours is taken back by a CAS, as
+	 * it may be somebody else's word by now. */
 	*use = use_by_me();
-	(void)__atomic_compare_exchange_n(&tag->hint_, use, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	if (is_inside)
+		(void)__atomic_compare_exchange_n(&tag->hint_, use, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 	*use = 0;
 	return false;
 }
@@ -193,9 +198,9 @@ static TETHER_COLD_ void leave_nothing(struct tether *tag, struct tetheri_event 
 
 void tether_use_leave_(struct tether *tag, const char *file, int line, const char *function)
 {
-	/* Acquire: as in tetheri_use_of. */
+	/* Acquire, both: as in tetheri_use_of. A hint brings along that it was dropped. */
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
-	uint64_t use = __atomic_load_n(&tag->hint_, __ATOMIC_RELAXED);
+	uint64_t use = __atomic_load_n(&tag->hint_, __ATOMIC_ACQUIRE);
 
 	if (tetheri_likely(is_mine(use) && tetheri_word_has_magic(word) && tetheri_use_is_kept(tetheri_word_state(word)))) {
 		/* Relaxed: see above. Plain, not a CAS: while we are inside nobody else writes it, but by a misuse that is

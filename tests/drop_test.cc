@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "support.h"
 
+#include <sys/mman.h>
+
 #include <csignal>
 #include <cstring>
 #include <memory>
@@ -45,6 +47,52 @@ TEST_F(Drop, FromAThreadWithoutOwnerRunsOnTheOwner)
 	elsewhere([&] { EXPECT_EQ(tether_drop(&thing.tether), TETHER_QUEUED); });
 	EXPECT_EQ(tether_drain(0), 1U);
 	EXPECT_TRUE(thing.ended_once_here());
+}
+
+/* An object on a page of its own, which goes with it. */
+struct Page {
+	struct tether tether;
+
+	static void destroy(void *page) { munmap(page, static_cast<size_t>(sysconf(_SC_PAGESIZE))); }
+	static Page *make();
+};
+
+const tether_type page_type = TETHER_TYPE(Page, tether, Page::destroy);
+
+Page *Page::make()
+{
+	size_t bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+	void *page = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	EXPECT_NE(page, MAP_FAILED);
+	tether_bind(&static_cast<Page *>(page)->tether, &page_type);
+	return static_cast<Page *>(page);
+}
+
+/* Each hint of the second half names an object of the first, whose memory has gone by then. */
+TEST_F(Drop, HintsOfMemoryThatHasGoneDoNoHarm)
+{
+	constexpr size_t ahead = 16;
+	std::vector<Page *> pages;
+	std::vector<uint64_t> gone;
+	Thread sender;
+
+	sender.owner();
+	for (int round = 0; round < 3; round++) {
+		pages.clear();
+		for (size_t i = 0; i < ahead; i++)
+			pages.push_back(Page::make());
+		sender.run([&] {
+			for (Page *page : pages)
+				EXPECT_EQ(tether_drop(&page->tether), TETHER_QUEUED);
+		});
+		for (size_t i = 0; i < ahead && round > 0; i++)
+			EXPECT_EQ(~pages[i]->tether.hint_, gone[i]);
+		gone.clear();
+		for (Page *page : pages)
+			gone.push_back(reinterpret_cast<uintptr_t>(page));
+		EXPECT_EQ(tether_drain(0), ahead);
+	}
 }
 
 TEST_F(Drop, LaterAtHomeWaitsForTheDrainBehindWhatCameBefore)
