@@ -13,6 +13,7 @@
  *   check any more.
  * Invariant: a node that no inbox took is run here, sent to the heir once, or leaked and reported; in
  *   the lists of one thread, never on its stack, so that a chain of any length takes constant stack. */
+#include "batch.h"
 #include "internal.h"
 #include "probe.h"
 
@@ -213,6 +214,8 @@ void tetheri_send_home(struct tether *node)
 
 static inline __attribute__((always_inline)) enum tether_dropped drop(struct tether *tag, const void *caller)
 {
+	if (tetheri_unlikely(tetheri_thread.batching))
+		return tetheri_batch_drop(tag, caller);
 	struct marked marked = mark(tag, "drop", caller);
 
 	if (tetheri_unlikely(marked.found == REFUSED))
@@ -237,6 +240,35 @@ enum tether_dropped tether_drop(struct tether *tag)
 enum tether_dropped tetheri_drop(struct tether *tag, const void *caller)
 {
 	return drop(tag, caller);
+}
+
+/* In a handler perhaps, which publishes what it has interrupted: what would run callbacks is left to others. */
+void tetheri_drop_late(struct tetheri_batch *batch, struct tether *tag, const void *caller)
+{
+	struct marked marked = mark(tag, "drop", caller);
+
+	if (tetheri_unlikely(marked.found == REFUSED))
+		return;
+	bool is_passed = marked.found == PASSED || marked.home == TETHERI_WAITS;
+	if (!is_passed)
+		tetheri_note(tag, TETHER_EVENT_DROPPED, caller);
+	if (tetheri_likely(marked.slot && marked.home != tether_self_)) {
+		set_home(tag, marked.home);
+		tetheri_batch_add(batch, marked.home, tag);
+		return;
+	}
+	if (marked.found == HOME && marked.home == tether_self_)
+		end_my_use(tag, "drop", caller);
+	if (!is_passed && (marked.found == NOBODYS || marked.home == tether_self_)) {
+		set_home(tag, tether_self_);
+		tetheri_list_append(&batch->left, tag);
+		return;
+	}
+	tetheri_batch_publish_all(batch); /* it may go to any of them */
+	if (is_passed || send_after(tag, marked.home))
+		tetheri_count_shared(sent_later);
+	else
+		tetheri_list_append(&batch->left, tag);
 }
 
 /* At home, or nobody's and so ours: into our own inbox. */

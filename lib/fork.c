@@ -180,6 +180,7 @@ static void lose(struct tetheri_slot *slot)
 		keep_pending(slot);
 	tetheri_inbox_abandon(slot);
 	tetheri_limit_forget(slot);
+	tetheri_batch_forget(slot);
 	tetheri_rest_forget(slot);
 	tetheri_wake_forget(slot);
 	tetheri_stats_clear(slot);

@@ -84,9 +84,9 @@ static uint64_t count_of(uint64_t head)
 	return is_list(head) ? (head & COUNT_MASK) >> COUNT_SHIFT : 0;
 }
 
-static uint64_t list_word(const struct tether *node, uint64_t older)
+static uint64_t list_word(const struct tether *node, uint64_t count)
 {
-	return (uintptr_t)node | (older < COUNT_MAX ? older + 1 : COUNT_MAX) << COUNT_SHIFT;
+	return (uintptr_t)node | (count < COUNT_MAX ? count : COUNT_MAX) << COUNT_SHIFT;
 }
 
 /* Another sender won. It keeps the line for a moment, and publishes more while we do not ask for it:
@@ -105,57 +105,56 @@ static inline void begin_episode(struct tetheri_slot *slot)
 		tetheri_stall_begin(slot);
 }
 
-/* Put the node in front of the list in `word`, the head or `late`. Returns what it replaced. */
+/* Put the nodes in front of the list in `word`, the head or `late`. Returns what it replaced. */
 static inline __attribute__((always_inline)) uint64_t publish(struct tetheri_slot *slot, _Atomic uint64_t *word,
-                                                              struct tether *node)
+                                                              const struct tetheri_chain *chain)
 {
 	/* Acquire, as in the failed CAS: with CLOSED comes all that the owner did before it closed, which
 	 * an ANYWHERE destructor that we run in its place may rely on. */
 	uint64_t head = atomic_load_explicit(word, memory_order_acquire);
 
-	tetheri_tsan_release(node);
 	for (;;) {
 		if (tetheri_unlikely(head == CLOSED))
 			return CLOSED;
-		uint64_t count = count_of(head);
+		uint64_t count = count_of(head) + chain->count;
 		if (tetheri_unlikely(!is_list(head)))
 			begin_episode(slot);
-		tetheri_set_next(node, (uintptr_t)newest(head));
-		/* Release: the node's `next_`, and whatever its sender did to the object, before the owner's
+		tetheri_set_next(chain->oldest, (uintptr_t)newest(head));
+		/* Release: the nodes' `next_`, and whatever their sender did to the objects, before the owner's
 		 * acquiring XCHG. Acquire: pairs with the release of the arm, so that how to wake is read
 		 * no older than the ARMED that this CAS consumes. */
-		if (tetheri_likely(atomic_compare_exchange_weak_explicit(word, &head, list_word(node, count), memory_order_acq_rel,
-		                                                         memory_order_acquire))) {
-			if (tetheri_unlikely(count == COUNT_MAX))
-				atomic_fetch_add_explicit(&slot->overflow, 1, memory_order_relaxed);
+		if (tetheri_likely(atomic_compare_exchange_weak_explicit(word, &head, list_word(chain->newest, count),
+		                                                         memory_order_acq_rel, memory_order_acquire))) {
+			if (tetheri_unlikely(count > COUNT_MAX))
+				atomic_fetch_add_explicit(&slot->overflow, count - COUNT_MAX, memory_order_relaxed);
 			return head;
 		}
 		head = stand_back(word);
 	}
 }
 
-/* Is this push one of those that look at what is pending? For a stall each that makes the number a power of
+/* Is this push one of those that look at what is pending? For a stall each that makes the number reach a power of
  * two, or finds it uncounted; with a limit to a queue, all. */
-static inline bool looks(uint64_t head)
+static inline bool looks(uint64_t head, uint64_t more)
 {
 	unsigned traces = atomic_load_explicit(&tetheri_trace, memory_order_relaxed);
 	uint64_t count = count_of(head);
 
 	return (traces & (TETHERI_TRACE_QUEUES | ~TETHERI_TRACE_OPTIONS)) ||
-	       ((traces & TETHERI_TRACE_STALLS) && (count & (count + 1)) == 0);
+	       ((traces & TETHERI_TRACE_STALLS) && (count ^ (count + more)) > count);
 }
 
-static __attribute__((noinline)) void look(struct tetheri_slot *slot, uint64_t head)
+static __attribute__((noinline)) void look(struct tetheri_slot *slot, uint64_t head, uint64_t more)
 {
-	uint64_t pending = count_of(head) + 1;
+	uint64_t before = count_of(head);
 
 	if (head == CLOSED)
 		return;
-	if (is_list(head) && count_of(head) == COUNT_MAX)
-		pending = tetheri_inbox_depth(slot);
-	if (is_list(head) && pending < 2)
-		pending = 2; /* uncounted, and somebody is just taking it */
-	tetheri_stall_look(slot, pending);
+	if (is_list(head) && before == COUNT_MAX) {
+		uint64_t depth = tetheri_inbox_depth(slot);
+		before = depth > more ? depth - more : 1; /* uncounted, and somebody is just taking it */
+	}
+	tetheri_stall_look(slot, before, before + more);
 	tetheri_limit_look(slot);
 	tetheri_rest_look(slot);
 }
@@ -177,25 +176,42 @@ static inline void hint(const struct tetheri_slot *to, struct tether *node)
 		__atomic_store_n(&node->hint_, tetheri_recent_swap(&slot->recent, to, node), __ATOMIC_RELEASE);
 }
 
-bool tetheri_inbox_push(struct tetheri_slot *slot, struct tether *node)
+static inline __attribute__((always_inline)) bool push(struct tetheri_slot *slot, const struct tetheri_chain *chain)
 {
-	hint(slot, node);
-	uint64_t head = publish(slot, &slot->head, node);
+	uint64_t head = publish(slot, &slot->head, chain);
 
 	if (tetheri_unlikely(head == ARMED))
 		tetheri_wake_owner(slot);
-	if (tetheri_unlikely(looks(head)))
-		look(slot, head);
+	if (tetheri_unlikely(looks(head, chain->count)))
+		look(slot, head, chain->count);
 	return head != CLOSED;
+}
+
+bool tetheri_inbox_push(struct tetheri_slot *slot, struct tether *node)
+{
+	const struct tetheri_chain chain = {node, node, 1};
+
+	/* What this thread has dropped before comes before. */
+	if (tetheri_unlikely(tetheri_thread.batching))
+		tetheri_batch_settle();
+	hint(slot, node);
+	tetheri_tsan_release(node);
+	return push(slot, &chain);
+}
+
+bool tetheri_inbox_push_chain(struct tetheri_slot *slot, const struct tetheri_chain *chain)
+{
+	return push(slot, chain);
 }
 
 /* What may not run now, and has no other owner to go to. While this thread's inbox is open it waits
  * there; between the close and the end it waits in `late`. */
 bool tetheri_inbox_push_self(struct tether *node)
 {
+	const struct tetheri_chain chain = {node, node, 1};
 	struct tetheri_slot *slot = tetheri_thread.slot;
 
-	return slot && (tetheri_inbox_push(slot, node) || publish(slot, &slot->late, node) != CLOSED);
+	return slot && (tetheri_inbox_push(slot, node) || publish(slot, &slot->late, &chain) != CLOSED);
 }
 
 struct tether *tetheri_inbox_hold(struct tetheri_slot *slot)

@@ -9,6 +9,8 @@
  *           |
  *      loop.c                    drain, park                    run.c    call destructors and messages
  *           |
+ *      batch.c             drops that are collected, marked late and published together
+ *           |
  *      limit.c stall.c     senders that look at what is pending
  *           |
  *      owner.c                   ids and slots; name.c, thread_exit.c     type.c   which types are real -> set.h, module.c
@@ -56,6 +58,12 @@ struct tetheri_list {
 	struct tether *first, *last;
 };
 
+/* Nodes that are published together, linked from the newest to the oldest. */
+struct tetheri_chain {
+	struct tether *newest, *oldest;
+	uint64_t count;
+};
+
 /* What runs destructors: part of an owner, so that a destructor which never returns strands nothing;
  * a thread without an owner has one of its own. */
 struct tetheri_runner {
@@ -99,6 +107,8 @@ struct tetheri_recent {
 	uint64_t sent;
 	uint64_t hint[TETHERI_AHEAD];
 };
+
+struct tetheri_batch; /* batch.h */
 
 struct tetheri_slot {
 	/* What senders touch. */
@@ -144,6 +154,7 @@ struct tetheri_slot {
 	_Atomic tetheri_origin_t made;   /* where the owner was first seen */
 	struct tetheri_counts counts;
 	struct tetheri_recent recent;   /* what it sent; handlers may spoil it */
+	struct tetheri_batch *batch;    /* of a thread's own owner, and of those that have had the slot; NULL: none yet */
 	struct tetheri_loan *loans;     /* what was lent to it; under the loans' lock, as `loans_closed` */
 	_Atomic(struct tether *) shown; /* at exit: the newest node, as `head` looks like no address */
 	/* `name`: its owner's; `number`: under the table's lock; both read by anyone. The rest: under the lock. */
@@ -163,9 +174,10 @@ struct tetheri_thread {
 	struct tetheri_runner *active; /* what runs a destructor or message of the current owner at this moment, else NULL */
 	struct tetheri_runner runner;  /* while there is no slot */
 	bool ended;
-	bool leaving; /* the thread's exit has begun, and its owner was made before */
+	bool batching; /* drops are collected, see batch.c; so it has an owner of its own */
 	bool reporting;
-	unsigned char exit_rounds;
+	unsigned char leaving : 1; /* the thread's exit has begun, and its owner was made before */
+	unsigned char exit_rounds : 7;
 	unsigned halfway;                /* logical owners that it left in the middle of a callback */
 	uintptr_t stack_low, stack_high; /* of the stack that it runs on, see stack.c; 0: not known */
 };
@@ -371,12 +383,13 @@ void tetheri_use_end(struct tether *tag, const char *operation, const void *addr
 bool tetheri_use_forbids(const struct tether *tag, const char *operation, const void *address);
 
 /* inbox.c */
-bool tetheri_inbox_push(struct tetheri_slot *slot, struct tether *node); /* false: closed, nothing happened */
-bool tetheri_inbox_push_self(struct tether *node);                       /* to the caller's own, late or not; handlers */
-void tetheri_inbox_take_late(struct tetheri_slot *slot);                 /* after close, into `taken` */
-bool tetheri_inbox_close_late(struct tetheri_slot *slot);                /* after that; false: there is something to take */
-bool tetheri_inbox_take(struct tetheri_slot *slot);                      /* into `taken`; false: nothing there */
-bool tetheri_inbox_arm(struct tetheri_slot *slot);                       /* false: there is something to take, or it is closed */
+bool tetheri_inbox_push(struct tetheri_slot *slot, struct tether *node);                     /* false: closed, nothing happened */
+bool tetheri_inbox_push_chain(struct tetheri_slot *slot, const struct tetheri_chain *chain); /* likewise; it has nodes */
+bool tetheri_inbox_push_self(struct tether *node);        /* to the caller's own, late or not; handlers */
+void tetheri_inbox_take_late(struct tetheri_slot *slot);  /* after close, into `taken` */
+bool tetheri_inbox_close_late(struct tetheri_slot *slot); /* after that; false: there is something to take */
+bool tetheri_inbox_take(struct tetheri_slot *slot);       /* into `taken`; false: nothing there */
+bool tetheri_inbox_arm(struct tetheri_slot *slot);        /* false: there is something to take, or it is closed */
 void tetheri_inbox_disarm(struct tetheri_slot *slot);
 void tetheri_inbox_close(struct tetheri_slot *slot); /* what was there goes to `taken` */
 void tetheri_inbox_open(struct tetheri_slot *slot);
@@ -426,6 +439,7 @@ void tetheri_run_taken(struct tetheri_run *run);  /* what the current owner has 
 void tetheri_run_idle(struct tetheri_slot *slot); /* it is busy no more */
 void tetheri_run_here(struct tether *tag);        /* now, and whatever it drops */
 void tetheri_run_queue(struct tether *node);      /* behind what is running */
+void tetheri_run_queued(void);                    /* now, unless a destructor is running */
 void tetheri_run_later(struct tether *tag);       /* after the destructor that is running */
 void tetheri_run_again(struct tether *tag);       /* after what is running: a parent, after its last child */
 /* Before the caller gives `root` away: the child whose destructor is running does not count in its parent any more,
@@ -448,7 +462,8 @@ static inline bool tetheri_in_destructor(void)
 
 /* stall.c */
 void tetheri_stall_begin(struct tetheri_slot *slot);                  /* by a sender, before it publishes the first */
-void tetheri_stall_look(struct tetheri_slot *slot, uint64_t pending); /* by a sender, after it has published */
+/* By a sender, after it has published: how many there were before, and are now. */
+void tetheri_stall_look(struct tetheri_slot *slot, uint64_t before, uint64_t pending);
 
 /* limit.c */
 void tetheri_limit_look(struct tetheri_slot *slot); /* by a sender, after it has published */
@@ -475,6 +490,21 @@ enum tether_dropped tetheri_drop(struct tether *tag, const void *caller); /* as 
 enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found, const void *caller);
 void tetheri_lose(struct tether *node);      /* BY_CUT, and it may be a message */
 void tetheri_send_home(struct tether *node); /* it is dropped, and counted as sent; to its home, or the orphan's way */
+
+/* batch.c */
+enum tether_dropped tetheri_batch_drop(struct tether *tag, const void *caller); /* while `batching` */
+void tetheri_batch_settle(void);                                                /* likewise; handlers: nothing is run */
+void tetheri_batch_flush_slow(void);                                            /* likewise */
+void tetheri_batch_close(struct tetheri_slot *own);                             /* the caller's: all scopes end */
+void tetheri_batch_forget(struct tetheri_slot *slot);                           /* in a child */
+static inline void tetheri_batch_flush(void)
+{
+	if (tetheri_unlikely(tetheri_thread.batching))
+		tetheri_batch_flush_slow();
+}
+
+/* drop.c: the drop of an object that was dropped inside a batch. */
+void tetheri_drop_late(struct tetheri_batch *batch, struct tether *tag, const void *caller);
 
 /* message.c: the steps of a post. */
 bool tetheri_message_mark(struct tether_message *message);                    /* as being on its way; false: it is */

@@ -254,6 +254,7 @@ tether_owner_t tether_owner_enter(tether_owner_t owner)
 
 	if (!has_own("tether_owner_enter", TETHERI_CALLER))
 		return 0;
+	tetheri_batch_flush(); /* what is at home is so now */
 	if (tetheri_owner_find(owner, &slot) != TETHERI_ALIVE || (!take(slot, owner, &found) && !take_up(slot, found))) {
 		(void)refuse(owner, found, "tether_owner_enter", TETHERI_CALLER);
 		return 0;
@@ -269,6 +270,7 @@ void tether_owner_leave(tether_owner_t previous)
 
 	if (previous == 0)
 		return;
+	tetheri_batch_flush();
 	if (slot == tetheri_thread.own) {
 		report(TETHER_BAD_CALL, "tether_owner_leave", 0, 0, TETHERI_CALLER);
 		return;
@@ -310,6 +312,7 @@ int tether_owner_end(tether_owner_t owner)
 		report(TETHER_BAD_CALL, "tether_owner_end", owner, 0, TETHERI_CALLER);
 		return -EPERM;
 	}
+	tetheri_batch_flush();
 	if (tetheri_owner_find(owner, &slot) != TETHERI_ALIVE || !take(slot, owner, &found))
 		return refuse(owner, found, "tether_owner_end", TETHERI_CALLER);
 	enter(slot);

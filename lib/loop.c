@@ -24,21 +24,17 @@ static bool may_drain(void)
 	return true;
 }
 
-size_t tether_drain(size_t max_nodes)
+static size_t drain(size_t max_nodes)
 {
-	if (!may_drain())
-		return 0;
 	struct tetheri_run run __attribute__((cleanup(tetheri_run_leave)));
+
 	tetheri_run_enter(&run, true);
 	return tetheri_run_lists(&run, max_nodes);
 }
 
-size_t tether_drain_for(size_t max_nodes, uint64_t max_us)
+static size_t drain_for(size_t max_nodes, uint64_t max_us)
 {
 	size_t handled = 0, one;
-
-	if (!may_drain())
-		return 0;
 	uint64_t start = tetheri_now();
 	uint64_t end = max_us > 0 && max_us < (UINT64_MAX - start) / NS_PER_US ? start + max_us * NS_PER_US : UINT64_MAX;
 	struct tetheri_run run __attribute__((cleanup(tetheri_run_leave)));
@@ -48,6 +44,23 @@ size_t tether_drain_for(size_t max_nodes, uint64_t max_us)
 		handled += one;
 	} while (one > 0 && handled != max_nodes && tetheri_now() < end);
 	return handled;
+}
+
+/* What its destructors have dropped goes on its way, before the loop sleeps. */
+static size_t flushed(size_t handled)
+{
+	tetheri_batch_flush();
+	return handled;
+}
+
+size_t tether_drain(size_t max_nodes)
+{
+	return may_drain() ? flushed(drain(max_nodes)) : 0;
+}
+
+size_t tether_drain_for(size_t max_nodes, uint64_t max_us)
+{
+	return may_drain() ? flushed(drain_for(max_nodes, max_us)) : 0;
 }
 
 static void settle(struct tetheri_slot *slot)
@@ -121,6 +134,7 @@ bool tether_park(void)
 
 	if (!slot)
 		return false;
+	tetheri_batch_flush();
 	slot->parks = true;
 	if (!tetheri_wake_exists(slot) || slot->taken.first || slot->runner.later.first)
 		return false;

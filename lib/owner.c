@@ -80,6 +80,7 @@ static void drain_at_exit(void *context)
  * and stays reachable. */
 static void at_exit(void)
 {
+	tetheri_batch_flush();
 	if (tetheri_option(exit_drain))
 		tetheri_logical_visit_mine(drain_at_exit, NULL);
 	tetheri_summary_at_exit();
@@ -276,7 +277,9 @@ void tetheri_owner_finish(struct tetheri_slot *slot)
 
 void tetheri_owner_end(struct tetheri_slot *slot)
 {
+	tetheri_batch_close(slot);
 	tetheri_owner_finish(slot);
+	tetheri_batch_close(slot); /* of a destructor that has run */
 	tetheri_thread.ended = true;
 	atomic_signal_fence(memory_order_seq_cst); /* a handler in between makes no second owner */
 	tetheri_thread.slot = tetheri_thread.own = NULL;

@@ -326,9 +326,14 @@ void tetheri_run_again(struct tether *tag)
 		run_rest(tetheri_runner());
 }
 
+void tetheri_run_queued(void)
+{
+	if (!tetheri_in_destructor())
+		run_rest(tetheri_runner());
+}
+
 void tetheri_run_later(struct tether *tag)
 {
 	tetheri_run_queue(tag);
-	if (!tetheri_in_destructor())
-		run_rest(tetheri_runner());
+	tetheri_run_queued();
 }

@@ -174,6 +174,7 @@ int tether_shutdown(unsigned timeout_ms)
 		tetheri_report_call(TETHER_BAD_CALL, "tether_shutdown", TETHERI_CALLER);
 		return -EPERM;
 	}
+	tetheri_batch_flush();
 	for (drain_here(timeout_ms > 0 ? end : UINT64_MAX, TETHERI_CALLER); !is_quiet(); drain_here(end, TETHERI_CALLER)) {
 		if (tetheri_now() >= end) {
 			tell(TETHERI_CALLER);

@@ -21,11 +21,6 @@
 #define TOLD UINT64_C(1)
 #define NS_PER_MS UINT64_C(1000000)
 
-static bool is_power_of_two(uint64_t n)
-{
-	return (n & (n - 1)) == 0;
-}
-
 static TETHER_COLD_ void tell(struct tetheri_slot *slot, uint64_t since)
 {
 	struct tetheri_event event = {.kind = TETHER_STALLED, .operation = "drop", .address = TETHERI_CALLER};
@@ -46,15 +41,14 @@ void tetheri_stall_begin(struct tetheri_slot *slot)
 }
 
 /* Relaxed, all: these are times, compared with limits of seconds. */
-void tetheri_stall_look(struct tetheri_slot *slot, uint64_t pending)
+void tetheri_stall_look(struct tetheri_slot *slot, uint64_t before, uint64_t pending)
 {
 	uint64_t limit = (uint64_t)tetheri_option(queue_warn);
 	uint64_t stall_ns = (uint64_t)tetheri_option(stall_ms) * NS_PER_MS;
 
-	if (pending == 1)
-		return;
-	bool is_long = limit > 0 && pending > limit && (pending == limit + 1 || is_power_of_two(pending));
-	if (!is_long && !is_power_of_two(pending))
+	bool is_doubled = (before ^ pending) > before;
+	bool is_long = limit > 0 && pending > limit && (before <= limit || is_doubled);
+	if (!is_long && (!is_doubled || before == 0))
 		return;
 	uint64_t since = atomic_load_explicit(&slot->since, memory_order_relaxed);
 	uint64_t took = atomic_load_explicit(&slot->took, memory_order_relaxed);

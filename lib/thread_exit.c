@@ -35,6 +35,7 @@ static void end_thread(void *value)
 
 	if (!thread->slot || pthread_setspecific(key, thread) != 0)
 		return;
+	tetheri_batch_close(thread->own);
 	/* TSan's runtime takes a thread apart in the last round, and no destructor that it sees may run after. */
 	int last = TETHERI_TSAN_IS_HERE ? PTHREAD_DESTRUCTOR_ITERATIONS - 1 : PTHREAD_DESTRUCTOR_ITERATIONS;
 	if (thread->leaving && ++thread->exit_rounds < last)

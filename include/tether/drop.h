@@ -19,7 +19,7 @@ TETHER_BEGIN_
 enum tether_dropped {
 	TETHER_HERE = 0,     /* destroyed, before the call returned */
 	TETHER_QUEUED = 1,   /* on its way; its destructor runs later, on its owner */
-	TETHER_BATCHED = 2,  /* collected by a batch scope, to be sent at its end */
+	TETHER_BATCHED = 2,  /* collected by a batch, see batch.h; destroyed later, here or on its owner */
 	TETHER_ORPHANED = 3, /* its owner has gone: its type's policy was applied */
 	TETHER_REFUSED = 4   /* misuse, reported: dropped before, never bound, or overwritten; untouched */
 };
@@ -27,8 +27,8 @@ enum tether_dropped {
 /** Release `object`: its destructor runs on its owner; at once if that is the calling thread.
  * Inside a destructor it is always queued, on a private list that is run when that destructor has
  * returned: a chain of any length takes constant stack. An unbound object is destroyed here.
- * Any thread, not a signal handler. Lock-free, never allocates, never fails for memory. Callbacks run
- * with no lock held and with cancellation disabled. Reports a second drop of the same object, a tag
+ * Inside a batch it is collected (batch.h). Any thread, not a signal handler. Lock-free, never allocates, never fails for
+ * memory. Callbacks run with no lock held and with cancellation disabled. Reports a second drop of the same object, a tag
  * that is not one, and an orphan that is leaked. */
 TETHER_API enum tether_dropped tether_drop(struct tether *object);
 

@@ -4,6 +4,7 @@
 #define TETHER_TETHER_H
 
 #include <tether/base.h>
+#include <tether/batch.h>
 #include <tether/drop.h>
 #include <tether/fd.h>
 #include <tether/group.h>

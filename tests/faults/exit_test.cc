@@ -70,6 +70,26 @@ TEST(ExitOf, AThreadDrainsItsInbox)
 	EXPECT_EQ(child.err, "destroyed\n");
 }
 
+TEST(ExitOf, AThreadFlushesItsBatch)
+{
+	Child child = in_child([] {
+		Thing *mine = new_thing([] { say("destroyed\n"); });
+		auto *other = new Thread; /* it still lives at the exit */
+		Thing *its = new_thing();
+
+		other->run([&] { tether_bind(&its->tether, &thing_type); });
+		tether_bind(&mine->tether, &thing_type);
+		EXPECT_EQ(tether_batch_begin(), 0);
+		EXPECT_EQ(tether_drop(&its->tether), TETHER_BATCHED);
+		EXPECT_EQ(tether_drop(&mine->tether), TETHER_BATCHED);
+		exit(7);
+	});
+
+	EXPECT_TRUE(child.exited_with(7));
+	EXPECT_EQ(child.err.find("destroyed\n"), 0U) << child.err;
+	EXPECT_NE(child.err.find("1 pending"), std::string::npos) << child.err;
+}
+
 TEST(ExitOf, AThreadDrainsWhatItIsInsideOf)
 {
 	Child child = in_child([] {

@@ -605,6 +605,59 @@ TEST_F(Fork, WhatWasPendingForOthersIsForgottenInTheChild)
 	EXPECT_TRUE(note.ran_once_on(other.id()));
 }
 
+TEST_F(Fork, TheBatchOfTheThreadThatForksIsFlushedInBoth)
+{
+	Thing mine, theirs;
+	Thread home;
+
+	home.run([&] { tether_bind(&theirs.tether, &anywhere_type); });
+	tether_bind(&mine.tether, &thing_type);
+	ASSERT_EQ(tether_batch_begin(), 0);
+	EXPECT_EQ(tether_drop(&theirs.tether), TETHER_BATCHED);
+	EXPECT_EQ(tether_drop(&mine.tether), TETHER_BATCHED);
+	in_fork(
+		[&] {
+			tether_batch_end();
+			EXPECT_TRUE(mine.ended_once_here());
+			EXPECT_TRUE(theirs.ended_once_here()); /* an orphan in this process */
+		},
+		[&] {
+			tether_batch_end();
+			EXPECT_TRUE(mine.ended_once_here());
+			home.run([] { EXPECT_EQ(tether_drain(0), 1U); });
+			EXPECT_TRUE(theirs.ended_once_on(home.id()));
+		});
+}
+
+TEST_F(Fork, TheBatchOfAnotherThreadIsLostInTheChild)
+{
+	constexpr size_t count = 40; /* marked ones and others */
+	std::vector<Thing> things(count);
+	Thread sender;
+
+	for (Thing &thing : things)
+		tether_bind(&thing.tether, &thing_type);
+	sender.run([&] {
+		ASSERT_EQ(tether_batch_begin(), 0);
+		for (Thing &thing : things)
+			EXPECT_EQ(tether_drop(&thing.tether), TETHER_BATCHED);
+	});
+	in_fork(
+		[&] {
+			/* The slot of the sender, and what it had collected there, is somebody else's now. */
+			for (int i = 0; i < 3; i++)
+				elsewhere([] {
+					EXPECT_EQ(tether_batch_begin(), 0);
+					tether_batch_end();
+				});
+			EXPECT_EQ(tether_drain(0), 0U);
+		},
+		[&] {
+			sender.run([] { tether_batch_end(); });
+			EXPECT_EQ(tether_drain(0), count);
+		});
+}
+
 TEST_F(Fork, WhatDiesInChildrenIsDestroyedInBoth)
 {
 	std::vector<std::unique_ptr<Thing>> things;

@@ -133,6 +133,29 @@ TEST_F(NoMemory, ForALogicalOwnerIsReported)
 		EXPECT_EQ(tether_owner_end(owners[--made]), 0);
 }
 
+TEST_F(NoMemory, ForABatchLeavesDropsToGoOutOneByOne)
+{
+	Thing things[2];
+
+	for (Thing &thing : things)
+		tether_bind(&thing.tether, &thing_type);
+	elsewhere([&] {
+		tether_self();
+		refuses = true;
+		EXPECT_EQ(tether_batch_begin(), -ENOMEM);
+		EXPECT_EQ(tether_drop(&things[0].tether), TETHER_QUEUED);
+		refuses = false;
+		EXPECT_EQ(tether_batch_begin(), 0);
+		refuses = true;
+		EXPECT_EQ(tether_batch_begin(), 0);
+		EXPECT_EQ(tether_drop(&things[1].tether), TETHER_BATCHED);
+		tether_batch_end();
+		tether_batch_end();
+		refuses = false;
+	});
+	EXPECT_EQ(tether_drain(0), 2U);
+}
+
 TEST_F(NoMemory, LeavesObjectsUnbound)
 {
 	Thing thing;

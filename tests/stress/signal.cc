@@ -224,10 +224,14 @@ void work(Random &random)
 {
 	interrupt_others();
 	replenish(random);
-	for (unsigned i = random.below(4); i > 0; i--) {
+	bool is_batch = random.below(2) && tether_batch_begin() == 0;
+	for (unsigned i = random.below(is_batch ? 40 : 4); i > 0; i--) {
 		drop_something(random.next(), random.below(4) ? tether_drop : tether_drop_later);
-		post_something(random.next());
+		if (!is_batch || random.below(8) == 0)
+			post_something(random.next());
 	}
+	if (is_batch)
+		tether_batch_end();
 	if (random.below(2))
 		(void)tether_park();
 	tether_unpark();
