@@ -317,6 +317,7 @@ bool tetheri_inbox_take(struct tetheri_slot *slot)
 	notice(slot, head);
 	let_look(slot);
 	receive(slot, head);
+	slot->lingers = true;
 	if (tetheri_traces(~TETHERI_TRACE_OPTIONS))
 		tetheri_limit_settle(slot);
 	return true;

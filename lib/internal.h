@@ -136,6 +136,7 @@ struct tetheri_slot {
 	_Alignas(TETHERI_CACHE_LINE) int read_fd;
 	bool armed;                /* the inbox was ARMED, and I have not looked since */
 	bool parks;                /* tether_park() has been used: drains do not arm */
+	bool lingers;              /* something was taken since the last tether_park_for() */
 	bool ending;               /* it runs what is left, and takes nothing new */
 	uint64_t consumed;         /* ARMEDs found consumed: as many wake-ups were or will be made */
 	uint64_t self_signals;     /* writes to the descriptor by the owner itself */
@@ -461,7 +462,7 @@ static inline bool tetheri_in_destructor(void)
 }
 
 /* stall.c */
-void tetheri_stall_begin(struct tetheri_slot *slot);                  /* by a sender, before it publishes the first */
+void tetheri_stall_begin(struct tetheri_slot *slot); /* by a sender, before it publishes the first */
 /* By a sender, after it has published: how many there were before, and are now. */
 void tetheri_stall_look(struct tetheri_slot *slot, uint64_t before, uint64_t pending);
 

@@ -4,8 +4,11 @@
  *     without park:   drain ... until empty, ARM --(a push)--> woken, readable --> drain ...
  *     with park:      drain --> park: ARM --> poll --> unpark: disarm --> drain ...
  *                     and no wake-up at all while the loop is awake, as nothing is armed then
+ *     with park_for:  the first poll after a drain that took something sleeps unarmed, for linger_us; only when
+ *                     that brought nothing: ARM
  *
- * Invariant: tether_park() is true only with an armed, empty inbox and nothing taken undone. */
+ * Invariant: tether_park() is true only with an armed, empty inbox and nothing taken undone; tether_park_for() lets a
+ *   loop sleep longer than linger_us only then. */
 #include <errno.h>
 #include <pthread.h>
 
@@ -128,12 +131,9 @@ int tether_set_wake(void (*wake)(void *context), void *context)
 	return 0;
 }
 
-bool tether_park(void)
+/* Nothing is to be done, and there is a way to be woken. */
+static bool is_quiet(struct tetheri_slot *slot)
 {
-	struct tetheri_slot *slot = tetheri_thread.slot;
-
-	if (!slot)
-		return false;
 	tetheri_batch_flush();
 	slot->parks = true;
 	if (!tetheri_wake_exists(slot) || slot->taken.first || slot->runner.later.first)
@@ -142,7 +142,29 @@ bool tether_park(void)
 	if (tetheri_inbox_has_nodes(slot))
 		return false;
 	tetheri_wake_clear(slot);
-	return tetheri_inbox_arm(slot);
+	return true;
+}
+
+bool tether_park(void)
+{
+	struct tetheri_slot *slot = tetheri_thread.slot;
+
+	return slot && is_quiet(slot) && tetheri_inbox_arm(slot);
+}
+
+/* Who sends now and then makes a wake-up each time, if each time it finds the owner asleep. */
+int64_t tether_park_for(int64_t timeout_us)
+{
+	struct tetheri_slot *slot = tetheri_thread.slot;
+	int64_t linger_us = tetheri_option(linger_us);
+
+	if (!slot || !is_quiet(slot))
+		return 0;
+	bool lingers = slot->lingers && linger_us > 0;
+	slot->lingers = false;
+	if (lingers)
+		return timeout_us < 0 || timeout_us > linger_us ? linger_us : timeout_us;
+	return tetheri_inbox_arm(slot) ? timeout_us : 0;
 }
 
 void tether_unpark(void)

@@ -36,7 +36,7 @@
 #define DEFAULTS \
 	{ \
 		.level = TETHER_WARN_ONCE, .stack_depth = 16, .symbols = 1, .stall_ms = 10000, .exit_drain = 1, .exit_summary = 1, \
-		.script_places = 1 \
+		.script_places = 1, .linger_us = 50 \
 	}
 struct tetheri_options tetheri_options = DEFAULTS;
 static const struct tetheri_options defaults = DEFAULTS;
@@ -88,6 +88,7 @@ static const struct option options[] = {
 	{VALUE(symbols), SWITCH, .help = "names and lines for addresses"},
 	{VALUE(stall_ms), .max = INT_MAX, .help = "report an owner that let a drop wait so long; 0: never"},
 	{VALUE(queue_warn), .max = INT_MAX, .help = "report an owner that has so many pending; 0: never"},
+	{VALUE(linger_us), .max = TETHERI_LINGER_US, .help = "how long a loop that parks sleeps unarmed after a drain; 0: never"},
 	{VALUE(exit_drain), SWITCH, .help = "run at exit what is pending for the thread that exits"},
 	{VALUE(exit_summary), SWITCH, .help = "say at exit what was reported and what is left"},
 	{VALUE(script_places), SWITCH, .help = "label what a script makes with its file and line (python.h)"},

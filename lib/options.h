@@ -29,12 +29,15 @@ struct tetheri_options {
 	_Atomic int symbols;       /* 1 */
 	_Atomic int stall_ms;      /* 10000; 0: do not look */
 	_Atomic int queue_warn;    /* 0: do not look */
+	_Atomic int linger_us;     /* 50; 0: park at once */
 	_Atomic int exit_drain;    /* 1 */
 	_Atomic int exit_summary;  /* 1 */
 	_Atomic int script_places; /* 1 */
 	_Atomic int help;          /* 0 */
 };
 extern struct tetheri_options tetheri_options;
+
+#define TETHERI_LINGER_US 1000 /* at most */
 
 /* What bind, drop and their kind do beyond their work: one word, so that the fast path tests it once.
  * options.c keeps it. */

@@ -188,7 +188,7 @@ struct tetheri_slot *tetheri_slot_open(tetheri_origin_t made, const char *name, 
 		uint64_t id = next_id(slot);
 		slot_begin(slot, made, name, is_logical ? 0 : (int)syscall(SYS_gettid));
 		slot->in_use = true;
-		slot->parks = slot->ending = false;
+		slot->parks = slot->lingers = slot->ending = false;
 		slot->outer = NULL;
 		slot->active = NULL;
 		/* Release: who finds the id finds what the last owner left in order. Before the inbox is open: else the

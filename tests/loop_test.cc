@@ -600,6 +600,54 @@ TEST_F(Park, GivesNoWakeUpToALoopThatIsAwake)
 	EXPECT_EQ(wakeups(), 0U);
 }
 
+TEST_F(Park, ForATimeSleepsUnarmedOnceAfterADrain)
+{
+	int descriptor = fd();
+	Note notes[3];
+	int64_t us = 0;
+	auto park_for = [&](int64_t timeout_us) {
+		home.run([&] { us = tether_park_for(timeout_us); });
+		return us;
+	};
+
+	ASSERT_EQ(tether_set_option("linger_us", "70"), 0);
+	EXPECT_EQ(park_for(-1), -1) << "nothing was drained before";
+	EXPECT_EQ(tether_post(home.owner(), &notes[0].message), 0);
+	EXPECT_EQ(wakeups(), 1U);
+	EXPECT_EQ(park_for(-1), 0);
+	unpark();
+	EXPECT_EQ(drain(0), 1U);
+	EXPECT_EQ(park_for(-1), 70);
+	EXPECT_EQ(tether_post(home.owner(), &notes[1].message), 0);
+	EXPECT_EQ(wakeups(), 1U) << "it will look by itself";
+	EXPECT_FALSE(is_readable(descriptor));
+	unpark();
+	EXPECT_EQ(drain(0), 1U);
+	EXPECT_EQ(park_for(20), 20) << "no longer than the loop wants";
+	unpark();
+	EXPECT_EQ(drain(0), 0U);
+	EXPECT_EQ(park_for(5000), 5000) << "and now it is armed";
+	EXPECT_EQ(tether_post(home.owner(), &notes[2].message), 0);
+	EXPECT_EQ(wakeups(), 2U);
+	EXPECT_TRUE(is_readable(descriptor));
+	unpark();
+	EXPECT_EQ(drain(0), 1U);
+	ASSERT_EQ(tether_set_option("linger_us", "0"), 0);
+	EXPECT_EQ(park_for(-1), -1);
+	unpark();
+	ASSERT_EQ(tether_set_option("linger_us", "50"), 0);
+}
+
+TEST_F(Park, ForATimeIsNoneWithoutAWayToBeWoken)
+{
+	elsewhere([] {
+		EXPECT_EQ(tether_park_for(-1), 0);
+		tether_self();
+		EXPECT_EQ(tether_park_for(-1), 0);
+		tether_unpark();
+	});
+}
+
 TEST_F(Park, WorksWithAWakeOfOnesOwn)
 {
 	static std::atomic<int> calls;

@@ -117,10 +117,10 @@ private:
 TEST(Options, HaveDefaults)
 {
 	const std::vector<std::pair<const char *, const char *>> known = {
-		{"level", "once"},   {"abort", "0"},         {"exit_code", "0"},    {"log_path", ""},      {"format", "text"},
-		{"color", "auto"},   {"suppressions", ""},   {"dedup", "site"},     {"max_reports", "0"},  {"history", "0"},
-		{"symbols", "1"},    {"bind_stacks", "off"}, {"stack_depth", "16"}, {"queue_warn", "0"},   {"exit_summary", "1"},
-		{"exit_drain", "1"}, {"stall_ms", "10000"},  {"help", "1"},         {"script_places", "1"}};
+		{"level", "once"},   {"abort", "0"},         {"exit_code", "0"},    {"log_path", ""},       {"format", "text"},
+		{"color", "auto"},   {"suppressions", ""},   {"dedup", "site"},     {"max_reports", "0"},   {"history", "0"},
+		{"symbols", "1"},    {"bind_stacks", "off"}, {"stack_depth", "16"}, {"queue_warn", "0"},    {"exit_summary", "1"},
+		{"exit_drain", "1"}, {"stall_ms", "10000"},  {"help", "1"},         {"script_places", "1"}, {"linger_us", "50"}};
 	Child child = in_child(tell_options);
 
 	EXPECT_TRUE(child.exited_with(0));
@@ -133,7 +133,7 @@ TEST(Options, AreTakenFromTheEnvironment)
 {
 	Child child = with_environment("level=warn:abort=off:exit_code=7:format=both:color=never:dedup=stack:max_reports=3:"
 	                               "bind_stacks=fast:stack_depth=64:history=yes:symbols=false:stall_ms=0:queue_warn=2147483647:"
-	                               "exit_summary=no:exit_drain=0:script_places=0:help=true",
+	                               "exit_summary=no:exit_drain=0:script_places=0:linger_us=1000:help=true",
 	                               [] {});
 
 	EXPECT_TRUE(child.exited_with(0)) << "7 is for reports";
@@ -153,6 +153,7 @@ TEST(Options, AreTakenFromTheEnvironment)
 	                                                                             {"exit_summary", "0"},
 	                                                                             {"script_places", "0"},
 	                                                                             {"exit_drain", "0"},
+	                                                                             {"linger_us", "1000"},
 	                                                                             {"help", "1"}})
 		EXPECT_TRUE(has_value(child, name, value));
 	EXPECT_EQ(child.err.find("tether: TETHER_OPTIONS"), std::string::npos) << "nothing is wrong";

@@ -12,6 +12,8 @@
  *             tether_drain(0);
  *     }
  *
+ * tether_park_for() in place of tether_park() also spares most wake-ups of senders that send now and then.
+ *
  * All functions here are for the owner's own thread, and concern its current owner: of a logical one, for the thread
  * that is inside. None is for signal handlers. Fork: the child's descriptor has the same number and is another one,
  * readable if something is pending; an epoll set that was inherited still watches the parent's, so make a new one. A wake
@@ -75,6 +77,13 @@ TETHER_API int tether_set_wake(void (*wake)(void *context), void *context);
  * false if the loop must not block, because something is waiting or because it has no way to be
  * woken. The owner's thread. Does not block. Once an owner has called it, drains no longer arm. */
 TETHER_API bool tether_park(void);
+
+/** tether_park() for a poll that can end after microseconds (epoll_pwait2, ppoll, a timer of your loop): how long it
+ * may block, at most `timeout_us` (below 0: without end). 0: not at all, see tether_park(). In the first poll after
+ * something was drained it is no longer than the option linger_us, 50 unless told, and nobody makes a wake-up meanwhile: call
+ * tether_drain() when it is over. So a loop to which something is sent now and then is woken once, and not each time; what is sent
+ * may wait that long. The owner's thread, and the rest as tether_park(). */
+TETHER_API int64_t tether_park_for(int64_t timeout_us);
 
 /** After the poll, whatever tether_park() returned: from here on nobody makes a wake-up.
  * The owner's thread. Wait-free. */

@@ -24,6 +24,7 @@ int use(int *woken)
 		return -1;
 	if (tether_park() && tether_wake_name()[0])
 		*woken = 0;
+	tether_park_for(-1);
 	tether_unpark();
 	return tether_drain(0) + tether_drain(1) + tether_drain_for(10, 100) > 0 ? fd : 0;
 }

@@ -91,7 +91,43 @@ struct Parks : Sent<2> {
 	}
 };
 
-/* The same by a descriptor. */
+/* One that lingers: what comes while it sleeps unarmed makes no wake-up, and is found when that is over; it sleeps without
+ * end only armed. A wait that is bounded may end at any moment, here at once. */
+struct Lingers : Sent<1> {
+	Wake wake;
+	unsigned sleeps = 0;
+
+	void prepare(unsigned me)
+	{
+		if (me > 0)
+			return;
+		bind();
+		MUST(tether_set_wake(Wake::call, &wake) == 0);
+		(void)tether_park();
+		tether_unpark();
+	}
+	void run(unsigned me)
+	{
+		if (me > 0)
+			send(me);
+		while (me == 0 && !has_all()) {
+			if (tether_park_for(-1) < 0) {
+				sleeps++;
+				wait_until([this] { return wake.calls == sleeps; });
+			}
+			tether_unpark();
+			drain();
+		}
+	}
+	void check()
+	{
+		Sent::check();
+		MUST(wake.calls == sleeps);
+		MUST(wakeups() == sleeps);
+	}
+};
+
+/* One that parks, by a descriptor. */
 struct ParksAtADescriptor : Sent<1> {
 	int fd;
 	unsigned sleeps = 0;
@@ -184,6 +220,11 @@ struct ChangesItsWake : Sent<2> {
 TEST(Sleep, ParkedOwnerGetsOneWakeUpPerSleep)
 {
 	explore<Parks>();
+}
+
+TEST(Sleep, LingeringOwnerSleepsWithoutEndOnlyArmed)
+{
+	explore<Lingers>();
 }
 
 TEST(Sleep, ParkedOwnerFindsItsDescriptorReadable)
