@@ -160,7 +160,62 @@ struct Twice : Scenario<3> {
 	}
 };
 
+/* A handler interrupts who collects, and publishes: wherever it comes, nothing is lost, and the order stays. */
+struct Handled : Scenario<2> {
+	static constexpr int interrupted = 1;
+
+	tether_owner_t home;
+	Conn conn[count], mine, by_handler;
+	Note note;
+	bool has_come = false;
+
+	void prepare(unsigned me)
+	{
+		if (me == 1) {
+			MUST(tether_batch_begin() == 0);
+			tether_bind(&mine.tag, &home_type);
+			return;
+		}
+		home = tether_self();
+		for (Conn &one : conn)
+			tether_bind(&one.tag, &home_type);
+		tether_bind(&by_handler.tag, &home_type);
+	}
+	void handle()
+	{
+		has_come = true;
+		MUST(tether_drop_later(&by_handler.tag) == TETHER_QUEUED);
+		MUST(tether_post(home, &note.message) == 0);
+	}
+	void run(unsigned me)
+	{
+		if (me == 0) {
+			tether_drain(0);
+			return;
+		}
+		for (Conn &one : conn)
+			MUST(tether_drop(&one.tag) == TETHER_BATCHED);
+		MUST(tether_drop(&mine.tag) == TETHER_BATCHED);
+		tether_batch_end();
+		MUST(mine.ended_once_on(1));
+	}
+	void check()
+	{
+		for (const Conn &one : conn)
+			MUST(one.ended_once_on(0));
+		MUST(conn[0].order < conn[1].order && conn[1].order < conn[2].order);
+		if (has_come)
+			MUST(by_handler.ended_once_on(0) && note.ran_once_on(0) && by_handler.order < note.order);
+		MUST(reports() == 0);
+	}
+};
+
 } // namespace
+
+TEST(Batch, IsWholeWhereverAHandlerComes)
+{
+	explore<Handled>();
+}
 
 TEST(Batch, ArrivesInTheOrderOfItsSender)
 {
