@@ -375,6 +375,8 @@ TEST_F(Fd, OneOfManyClosesAndOneOfManyAdopts)
 
 TEST_F(Fd, InAChildTheListeningSocketIsStillTheParents)
 {
+	if (RUNNING_ON_VALGRIND)
+		GTEST_SKIP() << "to it, what the C library keeps for a thread that the child has not is lost";
 	int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	Thread other;
 
