@@ -413,6 +413,45 @@ static PyObject *python_number(PyObject *module, PyObject *unused)
 	return PyLong_FromUnsignedLongLong(tether_owner_number(tether_py_owner()));
 }
 
+/* Logical owners, as numbers that only these functions know. */
+static PyObject *create_owner(PyObject *module, PyObject *name)
+{
+	const char *text = PyUnicode_AsUTF8(name);
+	tether_owner_t owner;
+
+	(void)module;
+	if (!text)
+		return NULL;
+	return tether_owner_create(text, &owner) == 0 ? PyLong_FromUnsignedLongLong(owner) : PyErr_NoMemory();
+}
+
+static PyObject *enter_owner(PyObject *module, PyObject *owner)
+{
+	tether_owner_t previous = tether_owner_enter(PyLong_AsUnsignedLongLong(owner));
+
+	(void)module;
+	if (!previous && !PyErr_Occurred())
+		PyErr_SetString(PyExc_RuntimeError, "it was not entered");
+	return previous ? PyLong_FromUnsignedLongLong(previous) : NULL;
+}
+
+static PyObject *leave_owner(PyObject *module, PyObject *previous)
+{
+	(void)module;
+	tether_owner_leave(PyLong_AsUnsignedLongLong(previous));
+	if (PyErr_Occurred())
+		return NULL;
+	Py_RETURN_NONE;
+}
+
+static PyObject *end_owner(PyObject *module, PyObject *owner)
+{
+	int error = tether_owner_end(PyLong_AsUnsignedLongLong(owner));
+
+	(void)module;
+	return PyErr_Occurred() ? NULL : PyLong_FromLong(error);
+}
+
 static PyObject *set_heir(PyObject *module, PyObject *unused)
 {
 	(void)module;
@@ -509,6 +548,10 @@ static PyMethodDef functions[] = {
 	{"drain_python", drain_python, METH_NOARGS, "drain the interpreter's"},
 	{"self", self_number, METH_NOARGS, "this thread's number"},
 	{"python", python_number, METH_NOARGS, "the interpreter's"},
+	{"create_owner", create_owner, METH_O, "make a logical owner of this name"},
+	{"enter_owner", enter_owner, METH_O, "be it; returns who this thread was"},
+	{"leave_owner", leave_owner, METH_O, "be again who this thread was"},
+	{"end_owner", end_owner, METH_O, "end it: 0 or -errno"},
 	{"set_heir", set_heir, METH_NOARGS, "let this thread inherit"},
 	{"exit_owner", exit_owner, METH_NOARGS, "end this thread's owner"},
 	{"take_fates", take_fates, METH_NOARGS, "(serial, what, by whom, with the GIL) of all that was destroyed"},
