@@ -10,7 +10,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <structmember.h>
+#include <time.h>
 #include <unistd.h>
+
+#define PATIENCE_S 60 /* for what hangs */
 
 /* ---- What happened --------------------------------------------------------------------------- */
 
@@ -239,6 +242,48 @@ static PyObject *protocol_is_mine(PyObject *self, PyObject *unused)
 	return payload ? PyBool_FromLong(tether_is_mine(&payload->tether)) : NULL;
 }
 
+/* To an owner that owner() gave: it may use it until it gives it back. */
+static PyObject *protocol_lend(PyObject *self, PyObject *owner)
+{
+	struct payload *payload = payload_of(self);
+	tether_owner_t to = payload ? PyLong_AsUnsignedLongLong(owner) : 0;
+
+	return PyErr_Occurred() ? NULL : PyLong_FromLong(tether_lend(&payload->tether, to));
+}
+
+static PyObject *protocol_give_back(PyObject *self, PyObject *unused)
+{
+	struct payload *payload = payload_of(self);
+
+	(void)unused;
+	return payload ? PyLong_FromLong(tether_return(&payload->tether)) : NULL;
+}
+
+static void *drop_natively(void *payload)
+{
+	(void)tether_drop(&((struct payload *)payload)->tether);
+	return NULL;
+}
+
+/* By a thread that Python never sees, while this one holds the GIL all along. False: that one waits for something. */
+static PyObject *protocol_drop_without_gil(PyObject *self, PyObject *unused)
+{
+	struct payload *payload = payload_of(self);
+	struct timespec deadline;
+	pthread_t thread;
+
+	(void)unused;
+	if (!payload)
+		return NULL;
+	errno = pthread_create(&thread, NULL, drop_natively, payload);
+	if (errno)
+		return PyErr_SetFromErrno(PyExc_OSError);
+	((struct protocol *)self)->payload = NULL;
+	clock_gettime(CLOCK_REALTIME, &deadline);
+	deadline.tv_sec += PATIENCE_S;
+	return PyBool_FromLong(pthread_timedjoin_np(thread, NULL, &deadline) == 0);
+}
+
 static PyObject *protocol_set_label(PyObject *self, PyObject *label)
 {
 	struct payload *payload = payload_of(self);
@@ -267,10 +312,14 @@ static PyObject *protocol_description(PyObject *self, void *unused)
 	return PyUnicode_FromString(text);
 }
 
-static PyMethodDef protocol_methods[] = {{"use", protocol_use, METH_NOARGS, "its serial, where it may be used"},
-                                         {"is_mine", protocol_is_mine, METH_NOARGS, "may it be used here?"},
-                                         {"set_label", protocol_set_label, METH_O, "name it"},
-                                         {NULL, NULL, 0, NULL}};
+static PyMethodDef protocol_methods[] = {
+	{"use", protocol_use, METH_NOARGS, "its serial, where it may be used"},
+	{"is_mine", protocol_is_mine, METH_NOARGS, "may it be used here?"},
+	{"lend", protocol_lend, METH_O, "to an owner; 0 or -errno"},
+	{"give_back", protocol_give_back, METH_NOARGS, "what was lent; 0 or -errno"},
+	{"drop_without_gil", protocol_drop_without_gil, METH_NOARGS, "has a thread without it dropped it?"},
+	{"set_label", protocol_set_label, METH_O, "name it"},
+	{NULL, NULL, 0, NULL}};
 static PyMemberDef protocol_members[] = {{"attachment", T_OBJECT, offsetof(struct protocol, attachment), 0, NULL},
                                          {"__weaklistoffset__", T_PYSSIZET, offsetof(struct protocol, weak), READONLY, NULL},
                                          {NULL, 0, 0, 0, NULL}};
@@ -404,6 +453,13 @@ static PyObject *self_number(PyObject *module, PyObject *unused)
 	(void)module;
 	(void)unused;
 	return PyLong_FromUnsignedLongLong(tether_owner_number(tether_py_self()));
+}
+
+static PyObject *owner(PyObject *module, PyObject *unused)
+{
+	(void)module;
+	(void)unused;
+	return PyLong_FromUnsignedLongLong(tether_py_self());
 }
 
 static PyObject *python_number(PyObject *module, PyObject *unused)
@@ -547,6 +603,7 @@ static PyMethodDef functions[] = {
 	{"inbox", inbox, METH_NOARGS, "this thread's descriptor or -errno, and how it is woken"},
 	{"drain_python", drain_python, METH_NOARGS, "drain the interpreter's"},
 	{"self", self_number, METH_NOARGS, "this thread's number"},
+	{"owner", owner, METH_NOARGS, "this thread's owner, for lend()"},
 	{"python", python_number, METH_NOARGS, "the interpreter's"},
 	{"create_owner", create_owner, METH_O, "make a logical owner of this name"},
 	{"enter_owner", enter_owner, METH_O, "be it; returns who this thread was"},
