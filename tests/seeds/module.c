@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <structmember.h>
+#include <tether/fd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -462,6 +463,29 @@ static PyObject *owner(PyObject *module, PyObject *unused)
 	return PyLong_FromUnsignedLongLong(tether_py_self());
 }
 
+/* None: not known. */
+static PyObject *known(int value)
+{
+	return value == TETHER_FD_UNKNOWN ? Py_NewRef(Py_None) : PyLong_FromLong(value);
+}
+
+static PyObject *adopt(PyObject *module, PyObject *number)
+{
+	struct tether_fd_info info;
+	int error, fd = (int)PyLong_AsLong(number);
+
+	(void)module;
+	if (PyErr_Occurred())
+		return NULL;
+	error = tether_fd_adopt(fd, tether_self(), &info);
+	if (error) {
+		errno = -error;
+		return PyErr_SetFromErrno(PyExc_OSError);
+	}
+	return Py_BuildValue("NNNNN", PyBool_FromLong(info.is_socket), known(info.domain), known(info.type), known(info.protocol),
+	                     PyBool_FromLong(tether_fd_owner(fd) == tether_self()));
+}
+
 static PyObject *python_number(PyObject *module, PyObject *unused)
 {
 	(void)module;
@@ -604,6 +628,7 @@ static PyMethodDef functions[] = {
 	{"drain_python", drain_python, METH_NOARGS, "drain the interpreter's"},
 	{"self", self_number, METH_NOARGS, "this thread's number"},
 	{"owner", owner, METH_NOARGS, "this thread's owner, for lend()"},
+	{"adopt", adopt, METH_O, "own a descriptor: is it a socket, its domain, type and protocol; is it ours?"},
 	{"python", python_number, METH_NOARGS, "the interpreter's"},
 	{"create_owner", create_owner, METH_O, "make a logical owner of this name"},
 	{"enter_owner", enter_owner, METH_O, "be it; returns who this thread was"},
