@@ -357,6 +357,15 @@ static bool put_off(struct tether *tag, enum tetheri_found found)
 	return tetheri_group_defer(tag, __atomic_load_n(&tag->state_, __ATOMIC_RELAXED));
 }
 
+/* Of what lies in a list, the owner of the list had received it; the rest nobody has. */
+static void count_orphan(bool is_listed)
+{
+	if (is_listed)
+		tetheri_count_add(tetheri_counts_of(tetheri_runner()), orphaned, 1);
+	else
+		tetheri_count_shared(direct);
+}
+
 static void run_orphan(struct tether *tag, enum tetheri_found found)
 {
 	if (found == TETHERI_BY_DRAIN)
@@ -368,22 +377,18 @@ static void run_orphan(struct tether *tag, enum tetheri_found found)
 enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found, const void *caller)
 {
 	const struct tether_type *type = tetheri_word_type(__atomic_load_n(&tag->state_, __ATOMIC_RELAXED));
-	struct tetheri_counts *counts = tetheri_counts_of(tetheri_runner());
 	bool is_listed = found == TETHERI_BY_DRAIN || found == TETHERI_BY_CUT;
 	bool anywhere = (type->orphan == TETHER_ANYWHERE || dies_here(tag, type, found)) && found != TETHERI_BY_CUT;
 
 	TETHERI_PROBE_ORPHAN(tag, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED) & ~TETHERI_DROPPED_BIT);
 	if (send_to_heir(tag, type)) {
 		if (is_listed)
-			tetheri_count_add(counts, forwarded, 1);
+			tetheri_count_add(tetheri_counts_of(tetheri_runner()), forwarded, 1);
 		return TETHER_ORPHANED;
 	}
 	if (anywhere && found != TETHERI_BY_DRAIN && put_off(tag, found))
 		return TETHER_QUEUED;
-	if (is_listed)
-		tetheri_count_add(counts, orphaned, 1);
-	else
-		tetheri_count_shared(direct);
+	count_orphan(is_listed);
 	if (anywhere)
 		run_orphan(tag, found);
 	else

@@ -64,7 +64,9 @@ static bool is_quiet(void)
 {
 	uint64_t sent = sent_by_all();
 
-	return is_each_quiet() && is_each_quiet() && sent_by_all() == sent;
+	if (!is_each_quiet())
+		return false;
+	return is_each_quiet() && sent_by_all() == sent;
 }
 
 /* What is pending for the current owner now, and not what that sends, or the time would never be looked at. */
