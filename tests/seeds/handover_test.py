@@ -36,7 +36,7 @@ class HandOver(support.Test):
     def setUp(self):
         super().setUp()
         self.masters = set()  # those that we have to end
-        self.errors = tempfile.TemporaryFile("w+")
+        self.errors = tempfile.NamedTemporaryFile("r")  # opened anew by who writes, whose place in it we would move
         self.ear, mouth = os.pipe()
         self.unread = b""
         self.environment = os.environ | {
@@ -52,16 +52,16 @@ class HandOver(support.Test):
             pass
         os.close(self.ear)
         self.gunicorn.wait(support.PATIENCE_S)
-        self.assertNotIn("tether", self.said(), "something was reported")
+        self.assertNotIn("== tether: ", self.said(), "something was reported")
         self.errors.close()
         super().tearDown()
 
     def start(self, *arguments):
         here = os.path.dirname(os.path.abspath(__file__))
-        self.gunicorn = subprocess.Popen(
-            [sys.executable, GUNICORN, "-c", os.path.join(here, "handover_app.py"), "--pythonpath", here, *arguments,
-             "handover_app:app"], env=self.environment, pass_fds=[self.mouth], stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=self.errors)
+        command = [sys.executable, GUNICORN, "-c", os.path.join(here, "handover_app.py"), "--pythonpath", here]
+        with open(self.errors.name, "a") as errors:
+            self.gunicorn = subprocess.Popen([*command, *arguments, "handover_app:app"], env=self.environment, stdin=subprocess.DEVNULL,
+                                             pass_fds=[self.mouth], stdout=subprocess.DEVNULL, stderr=errors)
         os.close(self.mouth)
         self.mouth = None
         self.masters.add(self.gunicorn.pid)
