@@ -413,7 +413,8 @@ static PyObject *start_native(PyObject *module, PyObject *list)
 	pthread_t thread;
 
 	(void)module;
-	if (pthread_create(&thread, NULL, native_run, list) != 0)
+	errno = pthread_create(&thread, NULL, native_run, list);
+	if (errno)
 		return PyErr_SetFromErrno(PyExc_OSError);
 	pthread_detach(thread);
 	Py_RETURN_NONE;
