@@ -1533,13 +1533,16 @@ void fork_while(
 	const std::function<void()> &before_each = [] {})
 {
 	std::atomic<bool> stop{false};
+	std::atomic<int> begun{0};
 	std::vector<std::thread> threads;
 
 	for (int i = 0; i < 2; i++)
 		threads.emplace_back([&] {
-			while (!stop)
+			for (begun++; !stop;)
 				others();
 		});
+	while (begun < 2) /* AddressSanitizer makes a thread ready under its allocator's locks, which a fork leaves held */
+		sched_yield();
 	for (size_t i = 0; i < times && !testing::Test::HasFailure(); i++) {
 		before_each();
 		in_fork(in_each_child);
