@@ -368,6 +368,11 @@ bool tetheri_inbox_close_late(struct tetheri_slot *slot)
 	       head == CLOSED;
 }
 
+bool tetheri_inbox_is_over(const struct tetheri_slot *slot)
+{
+	return atomic_load_explicit(&slot->late, memory_order_relaxed) == CLOSED;
+}
+
 void tetheri_inbox_take_late(struct tetheri_slot *slot)
 {
 	/* Acquire: pairs with publish, which only this thread does, in a signal handler perhaps. */

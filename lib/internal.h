@@ -386,11 +386,12 @@ bool tetheri_use_forbids(const struct tether *tag, const char *operation, const 
 /* inbox.c */
 bool tetheri_inbox_push(struct tetheri_slot *slot, struct tether *node);                     /* false: closed, nothing happened */
 bool tetheri_inbox_push_chain(struct tetheri_slot *slot, const struct tetheri_chain *chain); /* likewise; it has nodes */
-bool tetheri_inbox_push_self(struct tether *node);        /* to the caller's own, late or not; handlers */
-void tetheri_inbox_take_late(struct tetheri_slot *slot);  /* after close, into `taken` */
-bool tetheri_inbox_close_late(struct tetheri_slot *slot); /* after that; false: there is something to take */
-bool tetheri_inbox_take(struct tetheri_slot *slot);       /* into `taken`; false: nothing there */
-bool tetheri_inbox_arm(struct tetheri_slot *slot);        /* false: there is something to take, or it is closed */
+bool tetheri_inbox_push_self(struct tether *node);           /* to the caller's own, late or not; handlers */
+void tetheri_inbox_take_late(struct tetheri_slot *slot);     /* after close, into `taken` */
+bool tetheri_inbox_close_late(struct tetheri_slot *slot);    /* after that; false: there is something to take */
+bool tetheri_inbox_is_over(const struct tetheri_slot *slot); /* both are closed: the thread's last drain has been */
+bool tetheri_inbox_take(struct tetheri_slot *slot);          /* into `taken`; false: nothing there */
+bool tetheri_inbox_arm(struct tetheri_slot *slot);           /* false: there is something to take, or it is closed */
 void tetheri_inbox_disarm(struct tetheri_slot *slot);
 void tetheri_inbox_close(struct tetheri_slot *slot); /* what was there goes to `taken` */
 void tetheri_inbox_open(struct tetheri_slot *slot);

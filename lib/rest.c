@@ -155,7 +155,8 @@ static bool comes_to_rest(struct rest *rest)
 {
 	bool is_quiet = run_and_close(rest);
 
-	while (is_quiet && !tetheri_inbox_close_late(rest->slot))
+	/* A handler may have left something over in the last instructions of a drain. */
+	while (is_quiet && (!tetheri_inbox_close_late(rest->slot) || rest->slot->runner.later.first))
 		is_quiet = run_late(rest);
 	return is_quiet;
 }
@@ -197,5 +198,5 @@ void tetheri_rest(struct tetheri_slot *slot)
 	run_what_is_there(slot);
 	do {
 		leak_what_is_there(slot);
-	} while (!tetheri_inbox_close_late(slot));
+	} while (!tetheri_inbox_close_late(slot) || slot->runner.later.first);
 }

@@ -119,6 +119,12 @@ static inline void end_destructor(struct tetheri_runner *runner)
 		leave_parent(runner);
 }
 
+/* A thread without an owner, or at the very end of one: nothing later goes on with what is left over. */
+static bool has_no_drain(const struct tetheri_runner *runner)
+{
+	return runner == &tetheri_thread.runner || tetheri_inbox_is_over(tetheri_thread.slot);
+}
+
 void tetheri_run_leave(struct tetheri_run *run)
 {
 	struct tetheri_runner *runner = run->runner;
@@ -135,7 +141,7 @@ void tetheri_run_leave(struct tetheri_run *run)
 		tetheri_limit_settle(tetheri_thread.slot);
 	/* Fibers may end their frames in another order than they began them: the last one gives back what the
 	 * first one found. */
-	bool is_last = tetheri_likely(runner->frames == 1), is_left_over = runner->later.first && is_last;
+	bool is_last = tetheri_likely(runner->frames == 1);
 	int cancel_state = is_last ? runner->cancel_state : run->cancel_state;
 	atomic_signal_fence(memory_order_seq_cst); /* read before: a handler's callback is the first one from here on */
 	if (is_last) {
@@ -144,8 +150,10 @@ void tetheri_run_leave(struct tetheri_run *run)
 	} else {
 		runner->frames--;
 	}
+	atomic_signal_fence(memory_order_seq_cst); /* read behind: what a handler found us at, and left to us, is there */
+	bool is_left_over = is_last && runner->later.first;
 	set_idle();
-	if (runner == &tetheri_thread.runner && is_left_over)
+	if (is_left_over && has_no_drain(runner))
 		run_rest(runner);
 	else if (run->draining || is_left_over)
 		tetheri_wake_settle(tetheri_thread.slot);

@@ -137,10 +137,13 @@ struct Ends : Handles {
 	void prepare(unsigned me) { make(me, &anywhere_type); }
 	void run(unsigned me)
 	{
-		if (me == 0)
-			tether_owner_exit();
-		else
+		if (me > 0) {
 			(void)tether_drop(&conn[0].tag);
+			return;
+		}
+		tether_owner_exit();
+		/* The next owner on this thread, or in this slot, is another. */
+		MUST(!has_come || (by_handler.ends == 1 && note.calls == 1));
 	}
 	void check()
 	{
