@@ -1,9 +1,9 @@
 /* batch.c - inside a scope that the program opens: drops are marked late, and published many at a time.
  * SPDX-License-Identifier: MIT
  *
- *     tether_drop --> late[16] --- 16 drops later ---> mark --> a bundle for each destination --> one CAS for up to 32
- *       prefetches                                       |
- *       the tag's line                                   +--> `left`: is run here, or has no owner any more
+ *     tether_drop --> late[32] --- full: the oldest 16 ---> mark --> a bundle for each destination --> one CAS for up to 32
+ *       prefetches                                           |
+ *       the tag's line                                       +--> `left`: is run here, or has no owner any more
  *
  * A drop outside is one miss, for the tag's line, which another core wrote last, and one CAS on a line that all senders
  * write. Here the miss is over when the mark comes, and the CAS is shared.
@@ -29,6 +29,7 @@
 
 static inline struct tetheri_batch *begin_change(void)
 {
+	atomic_signal_fence(memory_order_seq_cst); /* what was read before, one may have changed */
 	tetheri_thread.batching = false;
 	atomic_signal_fence(memory_order_seq_cst); /* a handler that sees the change sees this */
 	return tetheri_thread.own->batch;
@@ -38,6 +39,7 @@ static inline void end_change(const struct tetheri_batch *batch)
 {
 	atomic_signal_fence(memory_order_seq_cst); /* one that sees this sees the change */
 	tetheri_thread.batching = batch->depth > 0;
+	atomic_signal_fence(memory_order_seq_cst); /* and we, from here on, what one has made of it */
 }
 
 /* ---- Publishing ------------------------------------------------------------------------------ */
@@ -86,15 +88,9 @@ void tetheri_batch_publish_all(struct tetheri_batch *batch)
 /* All that is collected: mark it, from the oldest on, and publish it. */
 static void gather(struct tetheri_batch *batch)
 {
-	if (batch->collected == 0)
+	if (batch->next == batch->done)
 		return;
-	batch->collected = 0;
-	for (size_t i = 0; i < TETHERI_AHEAD; i++) {
-		struct tetheri_late *at = &batch->late[batch->next++ % TETHERI_AHEAD], late = *at;
-		at->tag = NULL;
-		if (late.tag)
-			tetheri_drop_late(batch, late.tag, late.caller);
-	}
+	tetheri_drop_late(batch, batch->next - batch->done);
 	tetheri_batch_publish_all(batch);
 }
 
@@ -134,7 +130,7 @@ void tetheri_batch_flush_slow(void)
 		tetheri_batch_settle();
 		if (batch->left.first)
 			run_left(batch);
-	} while (tetheri_thread.batching && batch->collected > 0);
+	} while (tetheri_thread.batching && batch->next != batch->done);
 }
 
 void tetheri_batch_close(struct tetheri_slot *own)
@@ -154,23 +150,32 @@ void tetheri_batch_close(struct tetheri_slot *own)
 /* What another thread had collected is not in this process. */
 void tetheri_batch_forget(struct tetheri_slot *slot)
 {
-	if (slot->batch)
-		*slot->batch = (struct tetheri_batch){.depth = 0};
+	if (!slot->batch)
+		return;
+	*slot->batch = (struct tetheri_batch){.depth = 0};
+	for (size_t i = 0; i < TETHERI_BUNDLES; i++)
+		slot->batch->bundles[i].to = TETHER_GONE_;
+}
+
+static __attribute__((noinline)) void mark_oldest(struct tetheri_batch *batch)
+{
+	begin_change();
+	if (tetheri_likely(batch->next - batch->done == TETHERI_LATE)) /* else a handler has just published all */
+		tetheri_drop_late(batch, TETHERI_AT_ONCE);
+	end_change(batch);
+	if (tetheri_unlikely(batch->left.first))
+		run_left(batch);
 }
 
 enum tether_dropped tetheri_batch_drop(struct tether *tag, const void *caller)
 {
 	TETHERI_PREFETCH(tag);
 	struct tetheri_batch *batch = begin_change();
-	struct tetheri_late *at = &batch->late[batch->next++ % TETHERI_AHEAD], late = *at;
 
-	*at = (struct tetheri_late){tag, caller};
-	batch->collected++;
-	if (tetheri_likely(late.tag))
-		tetheri_drop_late(batch, late.tag, late.caller);
+	*tetheri_batch_late(batch, batch->next++) = (struct tetheri_late){tag, caller};
 	end_change(batch);
-	if (tetheri_unlikely(batch->left.first))
-		run_left(batch);
+	if (tetheri_unlikely(batch->next - batch->done == TETHERI_LATE))
+		mark_oldest(batch);
 	return TETHER_BATCHED;
 }
 

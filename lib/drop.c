@@ -120,20 +120,29 @@ static __attribute__((noinline)) struct marked mark_any(struct tether *tag, cons
 	}
 }
 
-/* The common case in few instructions: bound, whole, its type in the cache, its owner here or alive. */
-static inline struct marked mark(struct tether *tag, const char *operation, const void *address)
+/* The common case in few instructions: bound, and its type in the cache. Whose it is, is looked at before and, as it may have
+ * changed hands and the word be the same again, after. */
+static inline bool is_usual(uint64_t word)
 {
-	/* Acquire, and the CAS's order: as in mark_any. */
+	return tetheri_likely(tetheri_word_is_bound(word)) && tetheri_type_is_cached(tetheri_word_type(word));
+}
+
+static inline bool mark_usual(struct tether *tag, uint64_t word)
+{
+	/* As in mark_any. */
+	return tetheri_likely(__atomic_compare_exchange_n(&tag->state_, &word, tetheri_word_with(word, TETHERI_DROPPED), false,
+	                                                  __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+}
+
+static struct marked mark(struct tether *tag, const char *operation, const void *address)
+{
+	/* Acquire: as in mark_any. */
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
 	struct marked marked = {HOME, __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED), NULL};
-	bool common = tetheri_word_is_bound(word) && tetheri_type_is_cached(tetheri_word_type(word)) &&
-	              (marked.home == tether_self_ || tetheri_owner_find(marked.home, &marked.slot) == TETHERI_ALIVE);
+	bool is_known = marked.home == tether_self_ || tetheri_owner_find(marked.home, &marked.slot) == TETHERI_ALIVE;
 
-	if (tetheri_unlikely(!common) ||
-	    tetheri_unlikely(!__atomic_compare_exchange_n(&tag->state_, &word, tetheri_word_with(word, TETHERI_DROPPED), false,
-	                                                  __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)))
+	if (tetheri_unlikely(!is_known || !is_usual(word)) || !mark_usual(tag, word))
 		return mark_any(tag, operation, address);
-	/* It may have changed hands, and the word be the same again, between our look at its owner and the CAS. */
 	tether_owner_t home = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
 	if (tetheri_unlikely(home != marked.home))
 		marked = (struct marked){HOME, home, NULL};
@@ -212,14 +221,16 @@ void tetheri_send_home(struct tether *node)
 	}
 }
 
-static inline __attribute__((always_inline)) enum tether_dropped drop(struct tether *tag, const void *caller)
+/* It closed its inbox before it was found closed, and so did what it wrote, which an ANYWHERE destructor may read. */
+static TETHER_COLD_ enum tether_dropped found_closed(struct tether *tag, tether_owner_t home, struct tetheri_slot *slot,
+                                                     const void *caller)
 {
-	if (tetheri_unlikely(tetheri_thread.batching))
-		return tetheri_batch_drop(tag, caller);
-	struct marked marked = mark(tag, "drop", caller);
+	tetheri_tsan_acquire(slot);
+	return send_after(tag, home) ? TETHER_QUEUED : tetheri_orphan(tag, TETHERI_BY_DROP, caller);
+}
 
-	if (tetheri_unlikely(marked.found == REFUSED))
-		return TETHER_REFUSED;
+static __attribute__((noinline)) enum tether_dropped drop_marked(struct tether *tag, struct marked marked, const void *caller)
+{
 	if (marked.found != PASSED && marked.home != TETHERI_WAITS) /* else it is theirs, and theirs to note */
 		tetheri_note(tag, TETHER_EVENT_DROPPED, caller);
 	if (marked.found == HOME && marked.home == tether_self_)
@@ -232,6 +243,39 @@ static inline __attribute__((always_inline)) enum tether_dropped drop(struct tet
 	return tetheri_orphan(tag, TETHERI_BY_DROP, caller);
 }
 
+static __attribute__((noinline)) enum tether_dropped drop_any(struct tether *tag, const void *caller)
+{
+	struct marked marked = mark(tag, "drop", caller);
+
+	return tetheri_unlikely(marked.found == REFUSED) ? TETHER_REFUSED : drop_marked(tag, marked, caller);
+}
+
+static inline __attribute__((always_inline)) enum tether_dropped drop(struct tether *tag, const void *caller)
+{
+	if (tetheri_unlikely(tetheri_thread.batching))
+		return tetheri_batch_drop(tag, caller);
+	TETHERI_PREFETCH(tag);
+	/* As in mark. */
+	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
+	tether_owner_t home = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
+	struct tetheri_slot *slot;
+	bool is_here = home == tether_self_;
+
+	if (tetheri_unlikely(!is_usual(word) || tetheri_traces(TETHERI_TRACE_HISTORY)) ||
+	    tetheri_unlikely(!is_here && tetheri_owner_find(home, &slot) != TETHERI_ALIVE) || !mark_usual(tag, word))
+		return drop_any(tag, caller);
+	tether_owner_t now = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
+	if (tetheri_unlikely(now != home))
+		return drop_marked(tag, (struct marked){HOME, now, NULL}, caller);
+	if (is_here) {
+		end_my_use(tag, "drop", caller);
+		return destroy_here(tag);
+	}
+	tetheri_count_add(tetheri_counts(), sent, 1);
+	set_home(tag, home);
+	return tetheri_likely(tetheri_inbox_push(slot, tag)) ? TETHER_QUEUED : found_closed(tag, home, slot, caller);
+}
+
 enum tether_dropped tether_drop(struct tether *tag)
 {
 	return drop(tag, TETHERI_CALLER);
@@ -242,19 +286,16 @@ enum tether_dropped tetheri_drop(struct tether *tag, const void *caller)
 	return drop(tag, caller);
 }
 
-/* In a handler perhaps, which publishes what it has interrupted: what would run callbacks is left to others. */
-void tetheri_drop_late(struct tetheri_batch *batch, struct tether *tag, const void *caller)
+static __attribute__((noinline)) void drop_late_marked(struct tetheri_batch *batch, struct tether *tag, struct marked marked,
+                                                       const void *caller)
 {
-	struct marked marked = mark(tag, "drop", caller);
-
-	if (tetheri_unlikely(marked.found == REFUSED))
-		return;
 	bool is_passed = marked.found == PASSED || marked.home == TETHERI_WAITS;
+
 	if (!is_passed)
 		tetheri_note(tag, TETHER_EVENT_DROPPED, caller);
 	if (tetheri_likely(marked.slot && marked.home != tether_self_)) {
 		set_home(tag, marked.home);
-		tetheri_batch_add(batch, marked.home, tag);
+		tetheri_batch_add(batch, tetheri_batch_bundle_to(batch, marked.home), tag);
 		return;
 	}
 	if (marked.found == HOME && marked.home == tether_self_)
@@ -269,6 +310,57 @@ void tetheri_drop_late(struct tetheri_batch *batch, struct tether *tag, const vo
 		tetheri_count_shared(sent_later);
 	else
 		tetheri_list_append(&batch->left, tag);
+}
+
+static __attribute__((noinline)) void drop_late_any(struct tetheri_batch *batch, struct tether *tag, const void *caller)
+{
+	struct marked marked = mark(tag, "drop", caller);
+
+	if (tetheri_likely(marked.found != REFUSED))
+		drop_late_marked(batch, tag, marked, caller);
+}
+
+/* Its type need not be looked for where the last one that went there had the same word. */
+static inline bool is_usual_there(struct tetheri_bundle *bundle, uint64_t word)
+{
+	if (tetheri_likely(word == bundle->usual))
+		return true;
+	if (!is_usual(word))
+		return false;
+	bundle->usual = word;
+	return true;
+}
+
+/* The common case goes where others went before: whether that owner lives is asked once for all of them, when they are
+ * published. */
+static inline __attribute__((always_inline)) void drop_late(struct tetheri_batch *batch, struct tether *tag, const void *caller)
+{
+	/* As in mark. */
+	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
+	tether_owner_t home = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
+	struct tetheri_bundle *bundle = tetheri_batch_bundle(batch, home);
+
+	if (tetheri_unlikely(bundle->to != home || home == tether_self_ || tetheri_traces(TETHERI_TRACE_HISTORY)) ||
+	    !is_usual_there(bundle, word) || !mark_usual(tag, word)) {
+		drop_late_any(batch, tag, caller);
+		return;
+	}
+	tether_owner_t now = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
+	if (tetheri_unlikely(now != home)) {
+		drop_late_marked(batch, tag, (struct marked){HOME, now, NULL}, caller);
+		return;
+	}
+	set_home(tag, home);
+	tetheri_batch_add(batch, bundle, tag);
+}
+
+/* In a handler perhaps, which publishes what it has interrupted: what would run callbacks is left to others. */
+void tetheri_drop_late(struct tetheri_batch *batch, unsigned count)
+{
+	for (; count > 0; count--) {
+		const struct tetheri_late late = *tetheri_batch_late(batch, batch->done++);
+		drop_late(batch, late.tag, late.caller);
+	}
 }
 
 /* At home, or nobody's and so ours: into our own inbox. */

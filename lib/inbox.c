@@ -79,9 +79,10 @@ static struct tether *newest(uint64_t head)
 	return is_list(head) ? (struct tether *)(uintptr_t)(head & ~COUNT_MASK) : NULL;
 }
 
+/* Of what is no list: 0. */
 static uint64_t count_of(uint64_t head)
 {
-	return is_list(head) ? (head & COUNT_MASK) >> COUNT_SHIFT : 0;
+	return (head & COUNT_MASK) >> COUNT_SHIFT;
 }
 
 static uint64_t list_word(const struct tether *node, uint64_t count)

@@ -13,7 +13,13 @@ namespace
 
 /* More than a destination's bundle takes, with all that are not marked yet. */
 constexpr size_t many = 100;
-constexpr size_t late = 16, bundle = 32;
+constexpr size_t late = 16, at_once = 16, bundle = 32;
+
+/* How many of so many drops are marked: no later than `late + at_once` drops after. */
+constexpr size_t marked(size_t dropped)
+{
+	return dropped < late ? 0 : dropped / at_once * at_once - late;
+}
 
 /* A home in a thread of its own, and things that are its own. */
 class Batch : public Quiet
@@ -114,8 +120,7 @@ TEST_F(Batch, HoldsBackNoMoreThanItMust)
 	ASSERT_EQ(tether_batch_begin(), 0);
 	for (size_t i = 0; i < many; i++) {
 		EXPECT_EQ(tether_drop(tags[i]), TETHER_BATCHED);
-		size_t marked = i + 1 > late ? i + 1 - late : 0;
-		EXPECT_EQ(pending(), marked / bundle * bundle);
+		EXPECT_EQ(pending(), marked(i + 1) / bundle * bundle);
 	}
 	tether_batch_end();
 	EXPECT_EQ(drain(), many);
@@ -468,7 +473,7 @@ TEST_F(Batch, WhatIsAtHomeIsDestroyedHere)
 		EXPECT_EQ(tether_drop(&thing.tether), TETHER_BATCHED);
 	}
 	for (size_t i = 0; i < own; i++)
-		EXPECT_EQ(mine[i].ends, i < own - late ? 1 : 0);
+		EXPECT_EQ(mine[i].ends, i < marked(own) ? 1 : 0);
 	tether_batch_end();
 	for (Thing &thing : mine)
 		EXPECT_TRUE(thing.ended_once_here());
@@ -629,7 +634,7 @@ TEST_F(Batch, WhatGoesToAnOwnerThatHasEndedTakesTheOrphansWayOnce)
 	EXPECT_EQ(things[many].ends, 0);
 	heir.run([] { EXPECT_EQ(tether_drain(0), 1U); });
 	EXPECT_TRUE(things[many + 1].ended_once_on(heir.id()));
-	constexpr size_t sent_before = (many + 2 - late) / bundle * bundle;
+	constexpr size_t sent_before = marked(many + 2) / bundle * bundle;
 	for (size_t i = 0; i < many; i++)
 		EXPECT_TRUE(things[i].ended_once_on(i < sent_before ? there : pthread_self()));
 }

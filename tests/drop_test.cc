@@ -72,7 +72,7 @@ Page *Page::make()
 /* Each hint of the second half names an object of the first, whose memory has gone by then. */
 TEST_F(Drop, HintsOfMemoryThatHasGoneDoNoHarm)
 {
-	constexpr size_t ahead = 16;
+	constexpr size_t ahead = 32;
 	std::vector<Page *> pages;
 	std::vector<uint64_t> gone;
 	Thread sender;

@@ -7,7 +7,7 @@
  *             tether_batch_end();                // all of them are on their way
  *     }
  *
- * Inside, tether_drop() only takes the object over. 16 drops later, or when the batch is flushed, the object is marked as
+ * Inside, tether_drop() only takes the object over. 16 to 31 drops later, or when the batch is flushed, the object is marked as
  * dropped; up to 32 that go to one owner are published together, with one wake-up. Nothing is collected that was
  * not dropped inside a batch, by this thread.
  *
@@ -30,7 +30,7 @@
 TETHER_BEGIN_
 
 /** From here on, collect what this thread drops, until tether_batch_end(). Calls nest; the outermost counts.
- * Any thread; makes it an owner, as tether_self() does. The first call of an owner allocates 2 KiB, which stay with
+ * Any thread; makes it an owner, as tether_self() does. The first call of an owner allocates 3 KiB, which stay with
  * its slot; no drop ever allocates. 0; -ENOMEM: drops go out one by one, and no tether_batch_end() is due;
  * -ESRCH: the thread's owner has ended, likewise. */
 TETHER_API int tether_batch_begin(void);

@@ -25,6 +25,10 @@
 
 #include "model.h"
 
+/* Fewer, so that three drops are enough for a batch that marks the oldest; see batch.h. */
+#define TETHERI_LATE 2
+#define TETHERI_AT_ONCE 1
+
 #define MODEL_POINT_(kind, name) model_point(kind, word_, sizeof *word_, name, __func__, __LINE__)
 #ifdef __cplusplus
 #define MODEL_AUTO_ auto
