@@ -28,6 +28,7 @@ static struct {
 	pthread_t thread; /* main only */
 	int fd;           /* constant while the client runs */
 	atomic_bool is_done;
+	atomic_bool is_released; /* its request, by a worker */
 } client = {.fd = -1};
 
 /* BUG_NONE: no such name. */
@@ -65,6 +66,7 @@ void bugs_after_worker(struct request *r)
 {
 	if (options.bug == BUG_DOUBLE_DROP)
 		tether_drop(&r->tether);
+	atomic_store_explicit(&client.is_released, true, memory_order_release);
 }
 
 /* A loop has released its request. */
@@ -108,9 +110,11 @@ int bugs_client_start(int port)
 	return pthread_create(&client.thread, NULL, client_run, NULL) == 0 ? 0 : -1;
 }
 
+/* The second drop is to find the loop alive, and comes after the answer. */
 bool bugs_client_is_done(void)
 {
-	return atomic_load_explicit(&client.is_done, memory_order_acquire);
+	return atomic_load_explicit(&client.is_done, memory_order_acquire) &&
+	       (options.bug != BUG_DOUBLE_DROP || atomic_load_explicit(&client.is_released, memory_order_acquire));
 }
 
 void bugs_client_join(void)

@@ -3,9 +3,9 @@
  *
  * A job is in one pair of hands at a time, so it needs no tag: its loop makes it, a worker works on it
  * and posts it home, its loop frees it. It holds a reference to its request, as what it works on lies
- * in there, and one to the connection. A worker looks into neither. It lets the request go when the
- * work is done, mostly as the last to do so; and, if nobody wants the answer any more, the connection
- * too. Where they are destroyed is not its concern: tether sends them home. */
+ * in there, and one to the connection. A worker looks into neither. It lets the request go once the
+ * answer is on its way, for which somebody waits; and, if nobody does any more, the connection too. Where
+ * they are destroyed is not its concern: tether sends them home. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,14 +111,16 @@ static void job_work(struct job *j)
 
 static void job_run(struct job *j)
 {
+	struct request *r = j->request;
+
 	bugs_in_worker(j);
 	job_work(j);
-	request_unref(j->request);
-	bugs_after_worker(j->request);
 	if (job_is_unwanted(j))
 		job_destroy(j);
 	else
 		tether_post(j->loop->owner, &j->done);
+	request_unref(r);
+	bugs_after_worker(r);
 }
 
 /* NULL: the pool stops. */
