@@ -117,8 +117,10 @@ static void conn_release_request(struct conn *c)
 static void conn_forget_job(struct conn *c)
 {
 	TETHER_CHECK(&c->tether);
-	if (c->job)
+	if (c->job) {
 		pool_forget(c->job);
+		c->loop->due--;
+	}
 	c->job = NULL;
 	if (c->held)
 		request_unref(c->held);
@@ -354,6 +356,7 @@ void conn_start_job(struct conn *c, struct request *r)
 		return;
 	}
 	c->state = CONN_WORKING;
+	c->loop->due++;
 	count_up(&c->loop->jobs);
 }
 
@@ -364,6 +367,7 @@ void conn_finish_job(struct conn *c, struct job *j)
 	if (c->job != j)
 		return; /* too late: the client has gone, or was told that it takes too long */
 	c->job = NULL;
+	c->loop->due--;
 	c->state = CONN_READING;
 	job_reply(c, j);
 	conn_advance(c);

@@ -73,6 +73,8 @@ struct loop {
 	int error;                       /* likewise: why it could not */
 	pthread_barrier_t *all_started;  /* constant */
 	int epoll, listener;             /* loop only, as all down to `stop` */
+	bool has_microseconds;           /* of epoll: Linux 5.11 */
+	size_t due;                      /* answers that clients wait for, and workers bring */
 	int64_t now_ms;                  /* when epoll last returned */
 	int64_t accept_again_ms;         /* 0: the listener is watched */
 	int64_t stop_by_ms;              /* 0: not stopping */
@@ -80,6 +82,7 @@ struct loop {
 	struct shelf conns, requests;
 	struct tether_message stop;                     /* main's until posted, then the loop's */
 	atomic_ullong accepted, served, jobs, messages; /* the loop writes, all read */
+	atomic_ullong unarmed;                          /* likewise: short sleeps in which nobody woke it */
 };
 
 int loop_create(struct loop *loop, int number, int *port);

@@ -116,11 +116,27 @@ static int loop_timeout_ms(const struct loop *l)
 	return next_ms > l->now_ms ? (int)(next_ms - l->now_ms) : 0;
 }
 
+/* While a client waits for a worker's answer, whatever comes wakes the loop. Else only drops can come, and they can wait:
+ * where the kernel sleeps by the microsecond, the first of many wakes the loop, and the others nobody, see
+ * tether_park_for(). */
+static int loop_wait(struct loop *l, struct epoll_event *events)
+{
+	int timeout_ms = loop_timeout_ms(l);
+
+	if (l->due > 0 || !l->has_microseconds)
+		return epoll_wait(l->epoll, events, EVENTS_MAX, tether_park() ? timeout_ms : 0);
+	int64_t timeout_us = timeout_ms < 0 ? -1 : (int64_t)timeout_ms * 1000;
+	int64_t us = tether_park_for(timeout_us);
+	struct timespec timeout = {us / 1000000, us % 1000000 * 1000};
+	if (us > 0 && us != timeout_us)
+		count_up(&l->unarmed);
+	return epoll_pwait2(l->epoll, events, EVENTS_MAX, us < 0 ? NULL : &timeout, NULL);
+}
+
 static void loop_turn(struct loop *l)
 {
 	struct epoll_event events[EVENTS_MAX];
-	bool may_sleep = tether_park();
-	int n = epoll_wait(l->epoll, events, EVENTS_MAX, may_sleep ? loop_timeout_ms(l) : 0);
+	int n = loop_wait(l, events);
 
 	tether_unpark();
 	l->now_ms = clock_ms();
@@ -175,6 +191,7 @@ int loop_create(struct loop *l, int number, int *port)
 	tether_message_init(&l->stop, loop_on_stop);
 	l->listener = listener_create(port);
 	l->epoll = epoll_create1(EPOLL_CLOEXEC);
+	l->has_microseconds = epoll_pwait2(l->epoll, &(struct epoll_event){0}, 1, &(struct timespec){0}, NULL) == 0;
 	if (l->listener < 0)
 		return l->listener;
 	return l->epoll < 0 ? -errno : loop_watch(l, EPOLL_CTL_ADD, l->listener, EPOLLIN, l);

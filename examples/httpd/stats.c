@@ -64,6 +64,7 @@ size_t stats_json(char *out, size_t max)
 		text_add_count(&t, "accepted", count_of(&l->accepted));
 		text_add_count(&t, "requests", count_of(&l->served));
 		text_add_count(&t, "jobs", count_of(&l->jobs));
+		text_add_count(&t, "unarmed", count_of(&l->unarmed));
 		text_add_tether(&t, l->owner);
 		text_add(&t, "}");
 	}

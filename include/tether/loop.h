@@ -12,7 +12,8 @@
  *             tether_drain(0);
  *     }
  *
- * tether_park_for() in place of tether_park() also spares most wake-ups of senders that send now and then.
+ * tether_park_for() in place of tether_park() also spares most wake-ups of senders that send now and then. What they send
+ * waits for it: take tether_park() while somebody waits for an answer of theirs.
  *
  * All functions here are for the owner's own thread, and concern its current owner: of a logical one, for the thread
  * that is inside. None is for signal handlers. Fork: the child's descriptor has the same number and is another one,

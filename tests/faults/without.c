@@ -1,8 +1,9 @@
-/* without.c - run a command on a kernel that refuses a way to be woken: without eventfd|wakes COMMAND [ARGUMENT...]
+/* without.c - run a command on a kernel that lacks something: without eventfd|wakes|microseconds COMMAND [ARGUMENT...]
  * SPDX-License-Identifier: MIT
  *
- *     eventfd   there is none (ENOSYS)
- *     wakes     that, and pipes are forbidden (EPERM), as a sandbox does */
+ *     eventfd        there is none (ENOSYS)
+ *     wakes          that, and pipes are forbidden (EPERM), as a sandbox does
+ *     microseconds   epoll has none (ENOSYS), as before Linux 5.11 */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -10,7 +11,6 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -32,17 +32,25 @@ static int forbid(long call, int error)
 	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
 }
 
+static bool is_forbidden(long call, int error)
+{
+	return forbid(call, error) == 0 && syscall(call, 0, 0, 0, 0, 0) < 0 && errno == error;
+}
+
+static bool is_without(const char *what)
+{
+	if (strcmp(what, "microseconds") == 0)
+		return is_forbidden(__NR_epoll_pwait2, ENOSYS);
+	return is_forbidden(__NR_eventfd2, ENOSYS) && (strcmp(what, "eventfd") == 0 || is_forbidden(__NR_pipe2, EPERM));
+}
+
 int main(int argc, char **argv)
 {
-	int ends[2];
-
-	if (argc < 3 || (strcmp(argv[1], "eventfd") != 0 && strcmp(argv[1], "wakes") != 0)) {
-		fprintf(stderr, "usage: without eventfd|wakes COMMAND [ARGUMENT...]\n");
+	if (argc < 3 || (strcmp(argv[1], "eventfd") != 0 && strcmp(argv[1], "wakes") != 0 && strcmp(argv[1], "microseconds") != 0)) {
+		fprintf(stderr, "usage: without eventfd|wakes|microseconds COMMAND [ARGUMENT...]\n");
 		return 2;
 	}
-	bool has_pipes = strcmp(argv[1], "eventfd") == 0;
-	if (forbid(__NR_eventfd2, ENOSYS) != 0 || eventfd(0, 0) >= 0 || errno != ENOSYS ||
-	    (!has_pipes && (forbid(__NR_pipe2, EPERM) != 0 || syscall(__NR_pipe2, ends, 0) == 0 || errno != EPERM))) {
+	if (!is_without(argv[1])) {
 		fprintf(stderr, "SKIP: no seccomp filter can be installed here\n");
 		return SKIP;
 	}

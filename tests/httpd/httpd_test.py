@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: MIT
 # Usage: httpd_test.py HTTPD [TEST...], as in Timeouts.test_an_idle_connection_is_closed; the result is TAP.
 # Each test stops its server, whose counts must add up.
+import ctypes
+import errno
 import json
 import os
 import re
@@ -14,6 +16,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import unittest
 
 HTTPD = sys.argv.pop(1)
@@ -67,12 +70,13 @@ class Client:
 
 
 class Server:
-    def __init__(self, *options, descriptors=None):
+    def __init__(self, *options, descriptors=None, tether=None):
         def limit():
             resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+        environment = GO_ON if any('--bug=' in option for option in options) else os.environ
         self.process = subprocess.Popen([HTTPD, '--port=0', '--seconds=%d' % (2 * PATIENCE_S), *options], text=True,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=limit if descriptors else None,
-                                        env=GO_ON if any('--bug=' in option for option in options) else None)
+                                        env=environment | ({'TETHER_OPTIONS': tether} if tether else {}))
         self.first_line = self.process.stdout.readline()
         self.port = int(re.search(r'127\.0\.0\.1:(\d+)', self.first_line)[1])
 
@@ -460,6 +464,51 @@ class Disconnects(HttpdTest):
         for client in clients:
             client.close()
         self.assertEqual(self.client(server).ask('/')[0], 200)
+        self.stop(server)
+
+
+class Drops(HttpdTest):
+    """Nobody waits for what workers drop. So a loop that got some sleeps a short time in which nobody wakes it, if the
+    kernel has epoll_pwait2()."""
+    GONE = 200
+
+    def has_microseconds(self):
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.syscall(441, -1, None, 0, None, None, 0)
+        return ctypes.get_errno() != errno.ENOSYS
+
+    def serve(self, tether=None):
+        server = self.start('--threads=1', '--workers=1', tether=tether)
+        return server, self.client(server)
+
+    def counts(self, observer):
+        loop = json.loads(observer.ask('/stats')[2])['loops'][0]
+        return loop | loop['tether']
+
+    def storm(self, server, observer):
+        """Clients that go before they are answered: a worker drops what is left of them. Returns how often the loop
+        slept unarmed until only the observer's connection and request were left."""
+        before = self.counts(observer)
+        clients = [self.client(server) for _ in range(self.GONE)]
+        for client in clients:
+            client.send(get('/slow?ms=10000'))
+        while self.counts(observer)['jobs'] < before['jobs'] + self.GONE:
+            time.sleep(0.01)
+        for client in clients:
+            client.reset()
+        while (now := self.counts(observer))['bound'] - now['dropped_here'] - now['run_home'] > 2:
+            time.sleep(0.01)
+        self.assertGreaterEqual(now['queued'] - before['queued'], self.GONE)
+        return now['unarmed'] - before['unarmed']
+
+    def test_the_loop_sleeps_unarmed_after_them(self):
+        server, observer = self.serve()
+        self.assertEqual(self.storm(server, observer) > 0, self.has_microseconds())
+        self.stop(server)
+
+    def test_the_loop_sleeps_armed_if_told(self):
+        server, observer = self.serve('linger_us=0')
+        self.assertEqual(self.storm(server, observer), 0)
         self.stop(server)
 
 
