@@ -136,7 +136,10 @@ struct tetheri_slot {
 	_Alignas(TETHERI_CACHE_LINE) int read_fd;
 	bool armed;                /* the inbox was ARMED, and I have not looked since */
 	bool parks;                /* tether_park() has been used: drains do not arm */
-	bool lingers;              /* something was taken since the last tether_park_for() */
+	bool lingers;              /* something was taken since it last parked */
+	bool lingered;             /* and then it slept unarmed, see tether_park_for() */
+	uint8_t lulls;             /* how many such sleeps in a row brought nothing, up to a bound */
+	uint8_t takes_left;        /* how many takes there are to the next, for that reason; 0: as with 1 */
 	bool ending;               /* it runs what is left, and takes nothing new */
 	uint64_t consumed;         /* ARMEDs found consumed: as many wake-ups were or will be made */
 	uint64_t self_signals;     /* writes to the descriptor by the owner itself */

@@ -5,7 +5,7 @@
  *     with park:      drain --> park: ARM --> poll --> unpark: disarm --> drain ...
  *                     and no wake-up at all while the loop is awake, as nothing is armed then
  *     with park_for:  the first poll after a drain that took something sleeps unarmed, for linger_us; only when
- *                     that brought nothing: ARM
+ *                     that brought nothing: ARM. Where it keeps bringing nothing, it is done less and less
  *
  * Invariant: tether_park() is true only with an armed, empty inbox and nothing taken undone; tether_park_for() lets a
  *   loop sleep longer than linger_us only then. */
@@ -15,6 +15,8 @@
 #include "internal.h"
 
 #define NS_PER_US 1000
+
+enum { LULLS_MAX = 7 }; /* then it lingers after one take of 64 */
 
 static bool may_drain(void)
 {
@@ -145,11 +147,38 @@ static bool is_quiet(struct tetheri_slot *slot)
 	return true;
 }
 
+/* Was something taken since the owner last parked? If it slept unarmed then, that is what it was good for. */
+static bool has_taken(struct tetheri_slot *slot)
+{
+	bool took = slot->lingers;
+
+	if (slot->lingered) {
+		slot->lulls = took ? 0 : (uint8_t)(slot->lulls + (slot->lulls < LULLS_MAX));
+		slot->takes_left = (uint8_t)((1U << slot->lulls) / 2);
+	}
+	slot->lingers = slot->lingered = false;
+	return took;
+}
+
+/* A sleep that brings nothing costs a timer, and spares nobody a wake-up: with each in a row, twice as many takes go by
+ * before the next. */
+static bool shall_linger(struct tetheri_slot *slot)
+{
+	if (!has_taken(slot))
+		return false;
+	slot->lingered = slot->takes_left <= 1;
+	slot->takes_left -= slot->takes_left > 0;
+	return slot->lingered;
+}
+
 bool tether_park(void)
 {
 	struct tetheri_slot *slot = tetheri_thread.slot;
 
-	return slot && is_quiet(slot) && tetheri_inbox_arm(slot);
+	if (!slot || !is_quiet(slot))
+		return false;
+	has_taken(slot);
+	return tetheri_inbox_arm(slot);
 }
 
 /* Who sends now and then makes a wake-up each time, if each time it finds the owner asleep. */
@@ -160,9 +189,7 @@ int64_t tether_park_for(int64_t timeout_us)
 
 	if (!slot || !is_quiet(slot))
 		return 0;
-	bool lingers = slot->lingers && linger_us > 0;
-	slot->lingers = false;
-	if (lingers)
+	if (linger_us > 0 && shall_linger(slot))
 		return timeout_us < 0 || timeout_us > linger_us ? linger_us : timeout_us;
 	return tetheri_inbox_arm(slot) ? timeout_us : 0;
 }

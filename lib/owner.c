@@ -188,7 +188,8 @@ struct tetheri_slot *tetheri_slot_open(tetheri_origin_t made, const char *name, 
 		uint64_t id = next_id(slot);
 		slot_begin(slot, made, name, is_logical ? 0 : (int)syscall(SYS_gettid));
 		slot->in_use = true;
-		slot->parks = slot->lingers = slot->ending = false;
+		slot->parks = slot->lingers = slot->lingered = slot->ending = false;
+		slot->lulls = slot->takes_left = 0;
 		slot->outer = NULL;
 		slot->active = NULL;
 		/* Release: who finds the id finds what the last owner left in order. Before the inbox is open: else the

@@ -638,6 +638,40 @@ TEST_F(Park, ForATimeSleepsUnarmedOnceAfterADrain)
 	ASSERT_EQ(tether_set_option("linger_us", "50"), 0);
 }
 
+TEST_F(Park, ForATimeLingersSeldomWhereItBringsNothing)
+{
+	unsigned lingered = 0;
+	auto lingers = [&] {
+		int64_t us = 0;
+		home.run([&] { us = tether_park_for(-1); });
+		unpark();
+		return us > 0;
+	};
+	auto take = [&] {
+		Note note;
+		ASSERT_EQ(tether_post(home.owner(), &note.message), 0);
+		ASSERT_EQ(drain(0), 1U);
+	};
+
+	fd();
+	for (int i = 0; i < 200; i++) {
+		take();
+		if (lingers()) {
+			lingered++;
+			EXPECT_FALSE(lingers()) << "it brought nothing";
+		}
+	}
+	EXPECT_GT(lingered, 2U);
+	EXPECT_LT(lingered, 20U);
+	do
+		take();
+	while (!lingers());
+	for (int i = 0; i < 100; i++) {
+		take();
+		EXPECT_TRUE(lingers()) << "the last one brought something";
+	}
+}
+
 TEST_F(Park, ForATimeIsNoneWithoutAWayToBeWoken)
 {
 	elsewhere([] {

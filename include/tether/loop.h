@@ -83,7 +83,7 @@ TETHER_API bool tether_park(void);
  * may block, at most `timeout_us` (below 0: without end). 0: not at all, see tether_park(). In the first poll after
  * something was drained it is no longer than the option linger_us, 50 unless told, and nobody makes a wake-up meanwhile: call
  * tether_drain() when it is over. So a loop to which something is sent now and then is woken once, and not each time; what is sent
- * may wait that long. The owner's thread, and the rest as tether_park(). */
+ * may wait that long. Where such polls bring nothing, they become rare. The owner's thread, and the rest as tether_park(). */
 TETHER_API int64_t tether_park_for(int64_t timeout_us);
 
 /** After the poll, whatever tether_park() returned: from here on nobody makes a wake-up.
