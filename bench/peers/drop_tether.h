@@ -9,7 +9,8 @@ void drop_tether_init(size_t heap_size);
 void drop_tether_revive(struct object **objects, size_t count);
 void drop_tether_push(const struct share *share);
 void drop_tether_drain(void);
-void drop_tether_turn(void);
-int drop_tether_epoll(void); /* where its loop sleeps */
+void drop_tether_turn(void);        /* as the guide has it for any loop */
+void drop_tether_linger_turn(void); /* and for one that can sleep for microseconds */
+int drop_tether_epoll(void);        /* where its loop sleeps */
 
 #endif

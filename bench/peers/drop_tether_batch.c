@@ -21,7 +21,7 @@ static struct drop_peer peer = {.subject = "tether-batch",
                                 .revive = drop_tether_revive,
                                 .push = push,
                                 .drain = drop_tether_drain,
-                                .turn = drop_tether_turn,
+                                .turn = drop_tether_linger_turn,
                                 .by_owners = true};
 
 __attribute__((constructor)) static void add(void)

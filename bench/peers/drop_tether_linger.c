@@ -6,7 +6,7 @@
 
 #include "drop_tether.h"
 
-static void turn(void)
+void drop_tether_linger_turn(void)
 {
 	struct epoll_event event;
 	int64_t wait_us = tether_park_for(-1);
@@ -23,7 +23,7 @@ static struct drop_peer peer = {.subject = "tether-linger",
                                 .revive = drop_tether_revive,
                                 .push = drop_tether_push,
                                 .drain = drop_tether_drain,
-                                .turn = turn,
+                                .turn = drop_tether_linger_turn,
                                 .by_owners = true};
 
 __attribute__((constructor)) static void add(void)
