@@ -286,6 +286,17 @@ enum tether_dropped tetheri_drop(struct tether *tag, const void *caller)
 	return drop(tag, caller);
 }
 
+/* Nobody's is dropped as one's own. */
+enum tether_dropped tetheri_drop_held(struct tether *tag, const void *caller)
+{
+	tether_owner_t home = __atomic_load_n(&tag->owner_, __ATOMIC_RELAXED);
+	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_RELAXED);
+
+	/* Release: as the mark's. */
+	__atomic_store_n(&tag->state_, tetheri_word_with(word, TETHERI_DROPPED), __ATOMIC_RELEASE);
+	return drop_marked(tag, (struct marked){home == 0 ? NOBODYS : HOME, home, NULL}, caller);
+}
+
 static __attribute__((noinline)) void drop_late_marked(struct tetheri_batch *batch, struct tether *tag, struct marked marked,
                                                        const void *caller)
 {

@@ -3,22 +3,21 @@
  *
  * An adopted descriptor is an object like any other: a tag, whose destructor closes the number. Its home is a table,
  *
- *     chunks[fd / 4096] --> 4096 entries of a cache line: tag | life | result
+ *     chunks[fd / 4096] --> 4096 entries of a cache line: tag | life
  *
  * whose chunks are mapped when they are first needed and never given back, so an entry can always be looked at. Its
- * owner is the tag's, its close a drop, its exchange a tether_give().
+ * owner is the tag's, and an exchange one CAS on that; 0: nobody's. Its lives begin and end under `life`:
  *
- *     life, even                odd: one thread adopts            even, 2 more
- *     (closed, or never was) ------- CAS -------> bind ------- store (release) -------> open
- *                                                               ^                         |
- *                                              adopted again ---+                         v
- *                                              though not closed: reported     drop: DEAD, then close()
+ *     n, CLOSED  --CAS-->  n, held: one adopts, and ends what is left  --store-->  n + 1, OPEN
+ *     n + 1, OPEN  --CAS-->  n + 1, held: one closes; a drop  --store, then close()-->  n + 1, CLOSED
  *
- * An entry is DEAD before its number is free: whoever gets the number from the kernel finds it closed.
+ * The CAS of who closes names the life that is meant: a close that comes late, of a number that has been closed and
+ * perhaps adopted again, loses it. An entry is CLOSED before its number is free: whoever gets that from the kernel finds
+ * it so.
  *
- * Invariant: of those who close one life of a number, one closes it: that is the drop's CAS.
+ * Invariant: who holds `life` changes the state of the tag, and nobody else: of those who close a life, one closes it.
  * Invariant: the destructor writes nothing to the entry after close().
- * Invariant: `result` is NULL, but while its owner's thread is in tether_fd_close(). */
+ * Invariant: a child of a fork does not wait for who held a life in its parent: what holds it is named after the process. */
 #include <errno.h>
 #include <stddef.h>
 #include <sys/mman.h>
@@ -33,30 +32,64 @@
 
 #define CHUNK 4096
 #define CHUNKS (TETHER_FD_MAX / CHUNK)
-#define ID_SHIFT 32
+#define LIFE_SHIFT 32
+
+enum life { CLOSED, OPEN, HELD /* and how many forks ago the first process was */ };
 
 struct entry {
 	_Alignas(TETHERI_CACHE_LINE) struct tether tag;
-	_Atomic uint32_t life; /* odd: it is being adopted. Half of it and the number are the id */
+	_Atomic uint64_t life; /* how many it has begun: with the number, the id; below, an enum life, or who holds it */
 	int fd;                /* once it was adopted */
-	_Atomic(int *) result; /* where close() leaves its error; NULL: nobody waits for it */
 };
 _Static_assert(sizeof(struct entry) == TETHERI_CACHE_LINE, "an entry is a cache line");
 
 static _Atomic(struct entry *) chunks[CHUNKS];
-static _Atomic unsigned adopting; /* how many entries are odd */
 static _Atomic int policy;
+
+/* What this thread closes, and, once that is no more, what close() said. */
+static __thread struct closing {
+	const struct entry *entry;
+	int result;
+} closing;
+
+/* ---- Lives ----------------------------------------------------------------------------------- */
+
+static uint64_t lives(uint64_t life)
+{
+	return life >> LIFE_SHIFT;
+}
+
+static uint64_t id_of(int fd, uint64_t life)
+{
+	return lives(life) == 0 ? 0 : lives(life) << LIFE_SHIFT | (uint32_t)fd;
+}
+
+/* False: another holds it, or it is no more. */
+static bool hold(struct entry *entry, uint64_t life)
+{
+	uint64_t held = lives(life) << LIFE_SHIFT | (HELD + tetheri_stats_forks);
+
+	/* Acquire: pairs with the release of who held it last. */
+	return life != held &&
+	       atomic_compare_exchange_strong_explicit(&entry->life, &life, held, memory_order_acquire, memory_order_relaxed);
+}
+
+static void let_go(struct entry *entry, uint64_t count, enum life how)
+{
+	/* Release: the entry, for who finds this life, or holds it next. */
+	atomic_store_explicit(&entry->life, count << LIFE_SHIFT | how, memory_order_release);
+}
 
 static void close_it(void *object)
 {
 	struct entry *entry = object;
-	/* Relaxed: it is this thread's own, or NULL. */
-	int *result = atomic_load_explicit(&entry->result, memory_order_relaxed);
+	bool is_waited_for = closing.entry == entry;
 
-	atomic_store_explicit(&entry->result, NULL, memory_order_relaxed);
+	/* Relaxed: it is held, for us. */
+	let_go(entry, lives(atomic_load_explicit(&entry->life, memory_order_relaxed)), CLOSED);
 	int error = close(entry->fd) == 0 ? 0 : -errno;
-	if (result)
-		*result = error;
+	if (is_waited_for)
+		closing = (struct closing){NULL, error};
 }
 
 /* Closing works on any thread, once its owner has gone. And in a child: its copy is open there, too. */
@@ -99,12 +132,6 @@ static struct entry *find_or_map(int fd)
 	return &chunk[fd % CHUNK];
 }
 
-/* 0: it never began. */
-static uint64_t id_of(int fd, uint32_t life)
-{
-	return life < 2 ? 0 : (uint64_t)(life / 2) << ID_SHIFT | (uint32_t)fd;
-}
-
 static uint64_t word_of(const struct entry *entry)
 {
 	/* Acquire: pairs with the release of the transition that left this state. */
@@ -113,14 +140,7 @@ static uint64_t word_of(const struct entry *entry)
 
 static bool is_open(const struct entry *entry)
 {
-	enum tetheri_state state = tetheri_word_state(word_of(entry));
-
-	return state == TETHERI_BOUND || state == TETHERI_UNBOUND || state == TETHERI_MOVING;
-}
-
-static bool is_nobodys(const struct entry *entry)
-{
-	return tetheri_word_state(word_of(entry)) == TETHERI_UNBOUND;
+	return tetheri_word_state(word_of(entry)) == TETHERI_BOUND;
 }
 
 uint64_t tether_fd_id(int fd)
@@ -199,14 +219,14 @@ static int end_last(struct entry *entry, tether_owner_t owner, const void *calle
 	if (word == 0 || tetheri_word_state(word) == TETHERI_DEAD)
 		return 0;
 	tell(entry, TETHER_STALE_FD, "fd_adopt", owner, caller);
-	/* Acquire: what its owner did to it, before the new one. Relaxed: nobody is told by the word that it has ended. */
-	if (is_open(entry) && __atomic_compare_exchange_n(&entry->tag.state_, &word, tetheri_word_with(word, TETHERI_DEAD), false,
-	                                                  __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-		return 0;
-	return -EBUSY; /* it was dropped, and will be closed */
+	if (!is_open(entry))
+		return -EBUSY; /* it was dropped before a fork, and may yet be closed in this child */
+	/* Relaxed: nobody is told by the word that it has ended. */
+	__atomic_store_n(&entry->tag.state_, tetheri_word_with(word, TETHERI_DEAD), __ATOMIC_RELAXED);
+	return 0;
 }
 
-/* Its life is odd: it is ours to write. */
+/* We hold its life. */
 static int begin(struct entry *entry, int fd, tether_owner_t owner, const void *caller)
 {
 	int error = end_last(entry, owner, caller);
@@ -215,12 +235,11 @@ static int begin(struct entry *entry, int fd, tether_owner_t owner, const void *
 		return error;
 	if (entry->fd != fd) /* only ever written once, as reports read it */
 		entry->fd = fd;
-	tetheri_bind(&entry->tag, &type, caller);
-	if (owner != tether_self_)
-		error = tether_give(&entry->tag, tether_self_, owner);
-	if (error)
-		tether_fini(&entry->tag);
-	return error;
+	(void)(tetheri_type_is_cached(&type) || tetheri_type_register(&type));
+	tetheri_note(&entry->tag, TETHER_EVENT_BOUND, caller);
+	tetheri_tag_start(&entry->tag, &type, TETHERI_BOUND, owner, 0, tetheri_origin_now(__builtin_frame_address(0), caller));
+	tetheri_count_add(tetheri_counts(), bound, 1);
+	return 0;
 }
 
 int tether_fd_adopt(int fd, tether_owner_t owner, struct tether_fd_info *info)
@@ -235,139 +254,128 @@ int tether_fd_adopt(int fd, tether_owner_t owner, struct tether_fd_info *info)
 	struct entry *entry = find_or_map(fd);
 	if (!entry)
 		return -ENOMEM;
-	uint32_t life = atomic_load_explicit(&entry->life, memory_order_relaxed) & ~1U;
-	/* Acquire: pairs with the release of who adopted it last. */
-	if (!atomic_compare_exchange_strong_explicit(&entry->life, &life, life | 1, memory_order_acquire, memory_order_relaxed)) {
+	uint64_t life = atomic_load_explicit(&entry->life, memory_order_relaxed);
+	if (!hold(entry, life)) {
 		tell(entry, TETHER_STALE_FD, "fd_adopt", owner, TETHERI_CALLER);
 		return -EBUSY;
 	}
-	atomic_fetch_add_explicit(&adopting, 1, memory_order_relaxed);
 	error = begin(entry, fd, owner, TETHERI_CALLER);
-	life += error ? 0 : 2;
-	/* Release: the entry, for who finds this life. */
-	atomic_store_explicit(&entry->life, life, memory_order_release);
-	atomic_fetch_sub_explicit(&adopting, 1, memory_order_relaxed);
+	uint64_t count = lives(life) + !error;
+	let_go(entry, count, error ? CLOSED : OPEN);
 	if (info && !error)
-		info->id = id_of(fd, life);
+		info->id = id_of(fd, count << LIFE_SHIFT);
 	return error;
 }
 
 /* ---- Exchange, close, check ------------------------------------------------------------------ */
 
+/* Is the life that it was in when `life` was read the one that is meant, and open? */
+static bool is_meant(const struct entry *entry, int fd, uint64_t id, uint64_t life)
+{
+	return is_open(entry) && (id == 0 || id == id_of(fd, life));
+}
+
 /* The entry of this life of the number, if it is open; else NULL, reported. */
-static struct entry *current(int fd, uint64_t id, const char *operation, const void *caller)
+static struct entry *current(int fd, uint64_t id, uint64_t *life, const char *operation, const void *caller)
 {
 	struct entry *entry = find(fd);
 
+	/* Acquire: pairs with the release of the adoption. */
+	*life = entry ? atomic_load_explicit(&entry->life, memory_order_acquire) : 0;
 	if (!entry || word_of(entry) == 0)
 		tetheri_report_call(TETHER_STALE_FD, operation, caller);
-	else if ((id != 0 && id != tether_fd_id(fd)) || !is_open(entry))
+	else if (!is_meant(entry, fd, id, *life))
 		tell(entry, TETHER_STALE_FD, operation, 0, caller);
 	else
 		return entry;
 	return NULL;
 }
 
-/* To or from nobody: 0, -EAGAIN: it is not `expected`'s, or what refused it said. */
-static int exchange_nobody(struct entry *entry, tether_owner_t expected, tether_owner_t to)
+static bool change(struct entry *entry, tether_owner_t expected, tether_owner_t to, const void *caller)
 {
-	if (expected != 0 && to == 0)
-		return tether_fd_owner(entry->fd) == expected ? tether_unbind(&entry->tag) : -EAGAIN;
-	if (!is_nobodys(entry) || (to != 0 && !tether_claim(&entry->tag)))
-		return -EAGAIN;
-	int error = to == 0 || to == tether_self_ ? 0 : tether_give(&entry->tag, tether_self_, to);
-	if (error)
-		(void)tether_unbind(&entry->tag);
-	return error;
+	enum tether_event_kind taken = expected == 0 ? TETHER_EVENT_CLAIMED : TETHER_EVENT_HANDED_OFF;
+
+	/* Before its history says so: once it is another's, that is the other's to write. */
+	if (tether_fd_owner(entry->fd) != expected)
+		return false;
+	tetheri_note(&entry->tag, to == 0 ? TETHER_EVENT_UNBOUND : taken, caller);
+	tetheri_tsan_release(&entry->tag);
+	/* Release: what was done to it, before who finds itself its owner. Acquire: the same of who gave it before. */
+	return __atomic_compare_exchange_n(&entry->tag.owner_, &expected, to, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
 int tether_fd_exchange(int fd, tether_owner_t expected, tether_owner_t to)
 {
-	struct entry *entry = current(fd, 0, "fd_exchange", TETHERI_CALLER);
+	uint64_t life;
+	struct tetheri_slot *slot;
+	struct entry *entry = current(fd, 0, &life, "fd_exchange", TETHERI_CALLER);
 
 	if (!entry)
 		return -EBADF;
-	int error = expected == 0 || to == 0 ? exchange_nobody(entry, expected, to) : tether_give(&entry->tag, expected, to);
-	if (error != -EAGAIN)
+	int error = to == 0 || to == tether_self_ ? 0 : tetheri_move_to(to, &slot, "fd_exchange", TETHERI_CALLER);
+	if (error)
 		return error;
+	bool may = to != 0 || expected == 0 || expected == tether_self_;
+	if (may && change(entry, expected, to, TETHERI_CALLER))
+		return 0;
 	tell(entry, TETHER_WRONG_OWNER_FD, "fd_exchange", expected, TETHERI_CALLER);
-	return -EPERM;
+	return may ? -EPERM : -EINVAL;
 }
 
 /* Somebody else's, who is there to close it. */
 static bool is_others(const struct entry *entry)
 {
-	return !is_nobodys(entry) && !tether_is_mine(&entry->tag) && tether_owner_is_alive(tether_fd_owner(entry->fd));
+	return !tether_is_mine(&entry->tag) && tether_owner_is_alive(tether_fd_owner(entry->fd));
 }
 
-static int drop(struct entry *entry, bool is_here)
+/* We hold its life, and its destructor lets it go. Inside of another one, that comes later. */
+static int drop(struct entry *entry, const void *caller)
 {
-	int result = 0;
+	struct closing outer = closing;
 
-	if (is_here)
-		atomic_store_explicit(&entry->result, &result, memory_order_relaxed);
-	switch (tether_drop(&entry->tag)) {
-	case TETHER_HERE:
-	case TETHER_ORPHANED:
-		return result;
-	case TETHER_REFUSED: /* somebody else was first, and it is not closed yet */
-		if (is_here)
-			atomic_store_explicit(&entry->result, NULL, memory_order_relaxed);
-		return -EBADF;
-	default:
-		if (is_here)
-			atomic_store_explicit(&entry->result, NULL, memory_order_relaxed);
-		return -EINPROGRESS;
-	}
+	closing = (struct closing){entry, -EINPROGRESS};
+	(void)tetheri_drop_held(&entry->tag, caller);
+	int result = closing.result;
+	closing = outer;
+	return result;
 }
 
 int tether_fd_close(int fd, uint64_t id)
 {
-	struct entry *entry = current(fd, id, "fd_close", TETHERI_CALLER);
+	uint64_t life;
+	struct entry *entry = current(fd, id, &life, "fd_close", TETHERI_CALLER);
 
 	if (!entry)
 		return -EBADF;
-	if (!is_others(entry))
-		return drop(entry, tether_is_mine(&entry->tag));
-	tell(entry, TETHER_WRONG_OWNER_FD, "fd_close", 0, TETHERI_CALLER);
-	if (atomic_load_explicit(&policy, memory_order_relaxed) == TETHER_FD_REFUSE)
-		return -EPERM;
-	return drop(entry, false);
+	bool refuses = atomic_load_explicit(&policy, memory_order_relaxed) == TETHER_FD_REFUSE && is_others(entry);
+	if (!refuses && !hold(entry, life)) {
+		tell(entry, TETHER_STALE_FD, "fd_close", 0, TETHERI_CALLER);
+		return -EBADF;
+	}
+	if (refuses || is_others(entry))
+		tell(entry, TETHER_WRONG_OWNER_FD, "fd_close", 0, TETHERI_CALLER);
+	return refuses ? -EPERM : drop(entry, TETHERI_CALLER);
 }
 
 void tether_fd_check_(int fd, uint64_t id, const char *file, int line, const char *function)
 {
 	const struct entry *entry = find(fd);
-	struct tetheri_event event = {.kind = TETHER_STALE_FD};
+	/* Acquire: pairs with the release of the adoption. */
+	bool is_here = entry && is_meant(entry, fd, id, atomic_load_explicit(&entry->life, memory_order_acquire));
+	enum tether_kind kind = is_here ? TETHER_UNCLAIMED : TETHER_STALE_FD;
+	struct tetheri_event event = {.kind = kind};
 
-	if (entry && is_open(entry) && (id == 0 || id == tether_fd_id(fd))) {
+	if (is_here && tether_fd_owner(fd) != 0) {
 		if (!tether_is_mine(&entry->tag))
 			(void)tether_check_failed_(&entry->tag, file, line, function);
 		return;
 	}
 	if (entry && word_of(entry) != 0)
-		tetheri_event_fill(&event, TETHER_STALE_FD, "fd_check", &entry->tag, TETHERI_CALLER);
+		tetheri_event_fill(&event, kind, "fd_check", &entry->tag, TETHERI_CALLER);
 	event.operation = "fd_check";
 	event.address = TETHERI_CALLER;
 	event.file = file;
 	event.line = line;
 	event.function = function;
 	tetheri_report(&event);
-}
-
-/* ---- In a child of a fork -------------------------------------------------------------------- */
-
-/* Who was adopting elsewhere never comes to the end of it. */
-void tetheri_fd_fork_child(void)
-{
-	if (atomic_exchange_explicit(&adopting, 0, memory_order_relaxed) == 0)
-		return;
-	for (size_t i = 0; i < CHUNKS; i++) {
-		struct entry *chunk = atomic_load_explicit(&chunks[i], memory_order_relaxed);
-		for (size_t k = 0; chunk && k < CHUNK; k++) {
-			uint32_t life = atomic_load_explicit(&chunk[k].life, memory_order_relaxed);
-			if (life & 1)
-				atomic_store_explicit(&chunk[k].life, life & ~1U, memory_order_relaxed);
-		}
-	}
 }

@@ -1,4 +1,4 @@
-/* fd.h - what reports and forks need to know of adopted descriptors.
+/* fd.h - what reports need to know of adopted descriptors.
  * SPDX-License-Identifier: MIT */
 #ifndef TETHERI_FD_H
 #define TETHERI_FD_H
@@ -8,7 +8,6 @@
 #pragma GCC visibility push(hidden)
 
 int tetheri_fd_number(const struct tether_type *of, const struct tether *tag); /* -1: the tag is no descriptor's */
-void tetheri_fd_fork_child(void);
 
 #pragma GCC visibility pop
 

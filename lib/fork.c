@@ -35,7 +35,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "fd.h"
 #include "internal.h"
 #include "set.h"
 #include "sink.h"
@@ -245,7 +244,6 @@ static void begin_child(void)
 	tetheri_suppress_restart();
 	tetheri_sink_restart();
 	tetheri_set_restart();
-	tetheri_fd_fork_child();
 	release();
 	if (!is_whole)
 		tetheri_report_call(TETHER_NO_WAKE, "fork", TETHERI_CALLER);

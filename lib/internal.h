@@ -492,6 +492,8 @@ enum tetheri_found { /* how it was found out that a node's owner has gone */
 	                 TETHERI_BY_CUT         /* likewise, by an owner that runs nothing any more */
 };
 enum tether_dropped tetheri_drop(struct tether *tag, const void *caller); /* as if `caller` had called tether_drop() */
+/* Of what is bound, and of which the caller has seen to it that nobody else changes its state: without a CAS. */
+enum tether_dropped tetheri_drop_held(struct tether *tag, const void *caller);
 /* `caller`: who called the library to drop it; NULL: nobody did, or not just now. */
 enum tether_dropped tetheri_orphan(struct tether *tag, enum tetheri_found found, const void *caller);
 void tetheri_lose(struct tether *node);      /* BY_CUT, and it may be a message */

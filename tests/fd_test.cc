@@ -230,7 +230,19 @@ TEST_F(Fd, CloseSaysWhatTheKernelSays)
 	ASSERT_EQ(tether_fd_adopt(fd, tether_self(), nullptr), 0);
 	close(fd);
 	EXPECT_EQ(tether_fd_close(fd, 0), -EBADF);
+	ASSERT_EQ(tether_fd_adopt(fd, tether_self(), nullptr), 0);
+	EXPECT_EQ(tether_fd_exchange(fd, tether_self(), 0), 0);
+	EXPECT_EQ(tether_fd_close(fd, 0), -EBADF);
 	EXPECT_EQ(reports.take_kinds(), Kinds{});
+}
+
+TEST_F(Fd, InABatchItIsClosedAtOnce)
+{
+	adopt();
+	ASSERT_EQ(tether_batch_begin(), 0);
+	EXPECT_EQ(tether_fd_close(fd, info.id), 0);
+	EXPECT_FALSE(is_open(fd));
+	tether_batch_end();
 }
 
 struct Holder {
@@ -270,10 +282,13 @@ TEST_F(Fd, IsExchangedByWhoeverKnowsItsOwner)
 	EXPECT_EQ(tether_fd_exchange(fd, tether_self(), other.owner()), 0);
 	EXPECT_EQ(tether_fd_owner(fd), other.owner());
 	EXPECT_EQ(tether_fd_exchange(fd, tether_self(), tether_self()), -EPERM);
+	EXPECT_EQ(tether_fd_exchange(fd, other.owner(), 0), -EINVAL); /* its owner leaves it, and nobody else */
 	std::vector<Caught> caught = reports.take();
-	ASSERT_EQ(caught.size(), 1U);
-	EXPECT_EQ(caught[0].report.kind, TETHER_WRONG_OWNER_FD);
-	EXPECT_EQ(caught[0].report.owner, other.owner());
+	ASSERT_EQ(caught.size(), 2U);
+	for (const Caught &one : caught) {
+		EXPECT_EQ(one.report.kind, TETHER_WRONG_OWNER_FD);
+		EXPECT_EQ(one.report.owner, other.owner());
+	}
 	EXPECT_EQ(tether_fd_exchange(fd, other.owner(), tether_self()), 0);
 }
 
@@ -322,6 +337,10 @@ TEST_F(Fd, UseIsChecked)
 	EXPECT_EQ(reports.take_kinds(), Kinds{});
 	elsewhere([&] { TETHER_FD_CHECK(fd, info.id); });
 	EXPECT_EQ(reports.take_kinds(), Kinds{TETHER_WRONG_THREAD});
+	EXPECT_EQ(tether_fd_exchange(fd, tether_self(), 0), 0);
+	TETHER_FD_CHECK(fd, info.id);
+	EXPECT_EQ(reports.take_kinds(), Kinds{TETHER_UNCLAIMED});
+	EXPECT_EQ(tether_fd_exchange(fd, 0, tether_self()), 0);
 	TETHER_FD_CHECK(fd, info.id + (UINT64_C(1) << 32));
 	EXPECT_EQ(tether_fd_close(fd, info.id), 0);
 	TETHER_FD_CHECK(fd, info.id);

@@ -55,7 +55,7 @@ TETHER_API uint64_t tether_fd_id(int fd);
 TETHER_API tether_owner_t tether_fd_owner(int fd);
 
 /** Make `to` the owner of what is `expected`'s, by one CAS. 0 for `expected` or `to`: nobody's.
- * Any thread, as tether_give(). Wait-free; may allocate as tether_self() does. 0. -EPERM: it is not `expected`'s; reported, with who has it.
+ * Any thread, as tether_give(). Wait-free. 0. -EPERM: it is not `expected`'s; reported, with who has it.
  * -ESRCH: `to` has gone. -EBADF: never adopted, or closed; -EINVAL: `to` is no owner, or it is left to nobody by one
  * who does not own it; reported. */
 TETHER_API int tether_fd_exchange(int fd, tether_owner_t expected, tether_owner_t to);
