@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <time.h>
 
 #ifdef __cplusplus
@@ -50,6 +51,9 @@ int model_memalign(void **memory, size_t alignment, size_t bytes);
 void *model_malloc(size_t bytes);
 void model_free(void *memory);
 int model_atexit(void (*function)(void));
+void *model_mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset);
+int model_munmap(void *address, size_t bytes);
+int model_close(int fd);
 long model_syscall(long number, ...);
 
 /* ---- What a scenario may use ------------------------------------------------------------------ */
@@ -72,6 +76,16 @@ void model_fork(void (*child)(void *context), void *context);
 
 /* Is there something to read from the descriptor that the library made? */
 bool model_fd_is_readable(int fd);
+
+/* A file of the scenario's own: the lowest number that is free, as the kernel gives it. */
+int model_open(void);
+
+/* How often the number was opened, and which of these files is closed: by the thread; MODEL_NOBODY: it is open. */
+unsigned model_files(int fd);
+int model_closed_by(int fd, unsigned file);
+
+/* How often a number was closed that was not open. */
+unsigned model_bad_closes(void);
 
 /* This schedule has failed. In a run it does not return. */
 void model_fail(const char *file, int line, const char *what);

@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 #ifndef __cplusplus
@@ -130,6 +131,9 @@
 #define malloc(bytes) model_malloc(bytes)
 #define free(memory) model_free(memory)
 #define atexit model_atexit
+#define mmap model_mmap
+#define munmap model_munmap
+#define close(fd) model_close(fd)
 #define syscall model_syscall
 #endif
 

@@ -6,14 +6,16 @@
  *
  * Memory that was given back is not used again in a schedule: it is filled with what is no address.
  *
- * Descriptors are counters that lie in the world. Their numbers are not used again in a schedule, so what is
- * written to one that was closed is seen, though the kernel might have given its number to another file. */
+ * Descriptors that the library makes are counters that lie in the world. Their numbers are not used again in a schedule,
+ * so what is written to one that was closed is seen, though the kernel might have given its number to another file.
+ * Those that a scenario opens, and the library closes, are numbers only, and used again as soon as the kernel would. */
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -24,6 +26,11 @@
 #define FDS 8
 #define FIRST_FD 1000
 #define HEAP_BYTES (64 << 10)
+#define NUMBERS 4
+#define FIRST_NUMBER 100
+#define FILES 6
+#define MAPS 3
+#define MAP_BYTES ((size_t)256 << 10)
 
 struct callback {
 	void (*fn)(void *value);
@@ -45,13 +52,21 @@ struct system {
 		bool is_parents;
 	} fd[FDS];
 	unsigned fds;
+	struct {
+		unsigned files; /* that the number was; the last may be open */
+		bool is_open;
+		int closed_by[FILES];
+	} number[NUMBERS];
+	unsigned bad_closes;
 	uint64_t signals[MODEL_THREADS]; /* that are blocked */
 	bool is_child;
+	unsigned maps;
 	size_t heap_used;
 	_Alignas(16) char heap[HEAP_BYTES];
 };
 
 static struct system *os;
+static char *map; /* of the world, too: MAPS pieces */
 
 /* Of the library, which says so once, before there is a world. */
 static struct {
@@ -63,6 +78,7 @@ static struct {
 void system_start(void)
 {
 	os = model_new(sizeof *os);
+	map = model_new(MAPS * MAP_BYTES);
 }
 
 /* ---- Memory ----------------------------------------------------------------------------------- */
@@ -94,6 +110,23 @@ void model_free(void *memory)
 		model_fail(__FILE__, __LINE__, "memory is given back twice");
 	memset(memory, 0xdd, piece->bytes);
 	piece->bytes = 0;
+}
+
+/* The table of descriptors, which is wound back. What is larger is a report's, and is not. */
+void *model_mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset)
+{
+	if (bytes > MAP_BYTES)
+		return mmap(address, bytes, protection, flags, fd, offset);
+	assert(os->maps < MAPS);
+	return map + MAP_BYTES * os->maps++;
+}
+
+int model_munmap(void *address, size_t bytes)
+{
+	if (bytes > MAP_BYTES)
+		return munmap(address, bytes);
+	memset(address, 0xdd, 4096); /* of it: where the numbers of a scenario are */
+	return 0;
 }
 
 /* ---- Locks ------------------------------------------------------------------------------------ */
@@ -347,6 +380,53 @@ static long fd_put(const struct descriptor *from, int to)
 bool model_fd_is_readable(int fd)
 {
 	return descriptor(fd)->count > 0;
+}
+
+/* ---- Files ------------------------------------------------------------------------------------ */
+
+/* All numbers are one word: the kernel has one table. */
+int model_open(void)
+{
+	int i = 0;
+
+	POINT(MODEL_RMW, &os->number, "open");
+	while (os->number[i].is_open)
+		i++;
+	assert(i < NUMBERS && os->number[i].files < FILES);
+	os->number[i].is_open = true;
+	os->number[i].closed_by[os->number[i].files++] = MODEL_NOBODY;
+	return FIRST_NUMBER + i;
+}
+
+int model_close(int fd)
+{
+	int i = fd - FIRST_NUMBER;
+
+	assert(i >= 0 && i < NUMBERS);
+	POINT(MODEL_RMW, &os->number, "close");
+	if (!os->number[i].is_open) {
+		os->bad_closes++;
+		errno = EBADF;
+		return -1;
+	}
+	os->number[i].is_open = false;
+	os->number[i].closed_by[os->number[i].files - 1] = model_thread();
+	return 0;
+}
+
+unsigned model_files(int fd)
+{
+	return os->number[fd - FIRST_NUMBER].files;
+}
+
+int model_closed_by(int fd, unsigned file)
+{
+	return os->number[fd - FIRST_NUMBER].closed_by[file];
+}
+
+unsigned model_bad_closes(void)
+{
+	return os->bad_closes;
 }
 
 /* ---- The kernel's door ------------------------------------------------------------------------ */

@@ -21,7 +21,7 @@
 #define PAGE 4096
 #define PAGES 1024
 #define REGIONS 4
-#define NEW_BYTES (1 << 20)
+#define NEW_BYTES (2 << 20)
 
 static struct {
 	char *start, *end;
