@@ -3,7 +3,7 @@
 from collections import namedtuple
 
 # On Google Benchmark, and how long a subject runs in a round, in seconds.
-GOOGLE = ["check", "bind", "home", "use", "ref", "enter", "move", "fork"]
+GOOGLE = ["check", "bind", "home", "use", "ref", "enter", "move", "fd", "fork"]
 GOOGLE_S, GOOGLE_QUICK_S = 0.02, 0.002
 # The rest print a line of JSON for each measurement, and begin no round after so many seconds: of all, and of a quick run.
 DRIVERS = {"drop": (120, 12), "stream": (60, 4), "sparse": (60, 4), "handoff": (20, 3), "scale": (90, 6), "server": (120, 30)}
@@ -49,6 +49,9 @@ FIGURES = [
     Figure("owner.bytes", "memory of each of 10,000 owners", ["tether"]),
     Figure("move", "change of hands, on one thread",
            ["post", "hand-off", "hand-off-group", "hand-off-group-of-256", "give", "unbind-claim", "enter-leave", "lend-return"]),
+    Figure("fd.adopt", "a descriptor gets an owner", ["floor", "tether"]),
+    Figure("fd.close", "a descriptor is closed, without the kernel", ["floor", "tether", "system-call"]),
+    Figure("fd.exchange", "a descriptor changes hands", ["floor", "tether"]),
     Figure("fork", "a fork and its child's end", ["floor", "tether", "tether-1000-owners"]),
     Figure("queue.push", "queue alone: push", QUEUES),
     Figure("queue.drain", "queue alone: drain", QUEUES),
