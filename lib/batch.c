@@ -154,14 +154,13 @@ void tetheri_batch_forget(struct tetheri_slot *slot)
 		return;
 	*slot->batch = (struct tetheri_batch){.depth = 0};
 	for (size_t i = 0; i < TETHERI_BUNDLES; i++)
-		slot->batch->bundles[i].to = TETHER_GONE_;
+		slot->batch->bundles[i].to = i + 1; /* the place of that is the next: whatever a tag holds, it is not found here */
 }
 
 static __attribute__((noinline)) void mark_oldest(struct tetheri_batch *batch)
 {
 	begin_change();
-	if (tetheri_likely(batch->next - batch->done == TETHERI_LATE)) /* else a handler has just published all */
-		tetheri_drop_late(batch, TETHERI_AT_ONCE);
+	tetheri_drop_late(batch, TETHERI_AT_ONCE);
 	end_change(batch);
 	if (tetheri_unlikely(batch->left.first))
 		run_left(batch);

@@ -18,8 +18,8 @@ struct tetheri_late {
 };
 
 struct tetheri_bundle {
-	tether_owner_t to; /* an owner of this process, which may have ended since; TETHER_GONE_: none yet */
-	uint64_t usual;    /* the word of the last tag that went there before its mark; 0: of none */
+	tether_owner_t to; /* an owner of this process, which may have ended since; or none whose place this is */
+	uint64_t usual;    /* the word of the last tag that went there before its mark */
 	struct tetheri_chain chain;
 	unsigned next;                  /* in `recent` */
 	uint64_t recent[TETHERI_AHEAD]; /* hints, as in struct tetheri_recent; 0: none */

@@ -297,6 +297,15 @@ enum tether_dropped tetheri_drop_held(struct tether *tag, const void *caller)
 	return drop_marked(tag, (struct marked){home == 0 ? NOBODYS : HOME, home, NULL}, caller);
 }
 
+/* Its owner is known, so the mark has found it bound, and of a type in the cache. */
+static void add_usual(struct tetheri_batch *batch, struct tether *tag, tether_owner_t home)
+{
+	struct tetheri_bundle *bundle = tetheri_batch_bundle_to(batch, home);
+
+	bundle->usual = tetheri_word_with(__atomic_load_n(&tag->state_, __ATOMIC_RELAXED), TETHERI_BOUND);
+	tetheri_batch_add(batch, bundle, tag);
+}
+
 static __attribute__((noinline)) void drop_late_marked(struct tetheri_batch *batch, struct tether *tag, struct marked marked,
                                                        const void *caller)
 {
@@ -306,7 +315,7 @@ static __attribute__((noinline)) void drop_late_marked(struct tetheri_batch *bat
 		tetheri_note(tag, TETHER_EVENT_DROPPED, caller);
 	if (tetheri_likely(marked.slot && marked.home != tether_self_)) {
 		set_home(tag, marked.home);
-		tetheri_batch_add(batch, tetheri_batch_bundle_to(batch, marked.home), tag);
+		add_usual(batch, tag, marked.home);
 		return;
 	}
 	if (marked.found == HOME && marked.home == tether_self_)
@@ -368,7 +377,8 @@ static inline __attribute__((always_inline)) void drop_late(struct tetheri_batch
 /* In a handler perhaps, which publishes what it has interrupted: what would run callbacks is left to others. */
 void tetheri_drop_late(struct tetheri_batch *batch, unsigned count)
 {
-	for (; count > 0; count--) {
+	/* A handler may just have published all; and what a mark reports, or wakes, may end the batch. */
+	for (; count > 0 && batch->done != batch->next; count--) {
 		const struct tetheri_late late = *tetheri_batch_late(batch, batch->done++);
 		drop_late(batch, late.tag, late.caller);
 	}

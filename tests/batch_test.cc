@@ -65,6 +65,11 @@ protected:
 		for (struct tether *tag : tags)
 			EXPECT_EQ(tether_drop(tag), TETHER_BATCHED);
 	}
+	static void drop_now(const std::vector<struct tether *> &tags)
+	{
+		for (struct tether *tag : tags)
+			EXPECT_EQ(tether_drop(tag), TETHER_QUEUED);
+	}
 	uint64_t pending() { return stats(home.owner()).pending; }
 	size_t drain()
 	{
@@ -600,6 +605,57 @@ TEST_F(Batch, TheSecondDropIsReportedWhenItIsMarkedWithItsPlace)
 	EXPECT_LT(into, 64U); /* in that function, which is small */
 	EXPECT_EQ(drain(), 1U);
 	EXPECT_TRUE(things.back().ended_once_on(home.id()));
+}
+
+/* Also where the one before it went, whose word need not be looked at again. */
+TEST_F(Batch, WhatSomethingWroteOverIsRefused)
+{
+	std::vector<struct tether *> tags = bind_many(6);
+	const struct tether whole = *tags[1];
+	const uint64_t gone = TETHER_GONE_;
+	const uint64_t over[][2] = {{whole.owner_, 0}, {0, 0}, {gone, 0}, {gone, whole.state_}, {7, whole.state_}, {gone, gone}};
+
+	for (auto &[owner, state] : over) {
+		struct tether spoilt = {owner, state, 0, 0};
+		std::vector<struct tether *> two = bind_many(2);
+
+		ASSERT_EQ(tether_batch_begin(), 0);
+		drop({two[0], &spoilt, two[1], &spoilt});
+		tether_batch_end();
+		EXPECT_EQ(reports.take_kinds().size(), 2U) << owner << ' ' << state;
+		EXPECT_EQ(spoilt.owner_, owner);
+		EXPECT_EQ(spoilt.state_, state);
+		EXPECT_EQ(drain(), 2U);
+	}
+	drop_now(tags);
+	EXPECT_EQ(drain(), tags.size());
+}
+
+/* What a callback does is its own affair, as long as it returns. */
+TEST_F(Batch, MayBeEndedByAReportInTheMiddleOfIt)
+{
+	std::vector<struct tether *> tags = bind_many(many);
+	unsigned told = 0;
+
+	ASSERT_EQ(tether_batch_begin(), 0);
+	drop({tags[0], tags[0]});
+	tether_set_report_callback(
+		[](const struct tether_report *report, void *context) {
+			EXPECT_EQ(report->kind, TETHER_DOUBLE_DROP);
+			++*static_cast<unsigned *>(context);
+			tether_batch_end();
+		},
+		&told);
+	for (size_t i = 1; told == 0 && i < late + at_once - 1; i++)
+		EXPECT_EQ(tether_drop(tags[i]), TETHER_BATCHED);
+	EXPECT_EQ(told, 1U);
+	EXPECT_EQ(pending(), late + at_once - 1);
+	for (size_t i = late + at_once - 1; i < many; i++)
+		EXPECT_EQ(tether_drop(tags[i]), TETHER_QUEUED);
+	EXPECT_EQ(told, 1U);
+	tether_set_report_callback(nullptr, nullptr);
+	EXPECT_EQ(drain(), many);
+	expect_all_ended_at_home_in_order();
 }
 
 TEST_F(Batch, WhatAnotherThreadHasDroppedIsReportedThereOrHere)
