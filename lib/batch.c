@@ -133,18 +133,21 @@ void tetheri_batch_flush_slow(void)
 	} while (tetheri_thread.batching && batch->next != batch->done);
 }
 
-void tetheri_batch_close(struct tetheri_slot *own)
+static void end_scopes(struct tetheri_batch *batch)
 {
-	struct tetheri_batch *batch = own->batch;
-
-	if (!batch || batch->depth == 0)
-		return;
 	begin_change();
 	gather(batch);
 	batch->depth = 0;
 	end_change(batch);
 	if (batch->left.first)
 		run_left(batch);
+}
+
+/* What runs then may begin another one. */
+void tetheri_batch_close(struct tetheri_slot *own)
+{
+	while (own->batch && own->batch->depth > 0)
+		end_scopes(own->batch);
 }
 
 /* What another thread had collected is not in this process. */
@@ -205,7 +208,7 @@ void tether_batch_end(void)
 	if (own && own->batch && own->batch->depth > 1)
 		own->batch->depth--;
 	else if (own && own->batch && own->batch->depth == 1)
-		tetheri_batch_close(own);
+		end_scopes(own->batch);
 	else if (!tetheri_thread.ended) /* else its scope ended with its owner */
 		tetheri_report_call(TETHER_BAD_CALL, "tether_batch_end", TETHERI_CALLER);
 }

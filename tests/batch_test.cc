@@ -750,4 +750,28 @@ TEST_F(Batch, AHandlersPostComesBehindWhatItsThreadHasCollected)
 	expect_all_ended_at_home_in_order();
 }
 
+TEST_F(Batch, MayBeLeftOpenByWhatItsOwnerRunsLast)
+{
+	std::vector<struct tether *> tags = bind_many(3);
+
+	elsewhere([&] {
+		Thing last{[&] {
+			ASSERT_EQ(tether_batch_begin(), 0);
+			drop({tags[0]});
+		}};
+		Thing first{[&] {
+			ASSERT_EQ(tether_batch_begin(), 0);
+			drop({&last.tether, tags[1]});
+		}};
+
+		tether_bind(&first.tether, &thing_type);
+		tether_bind(&last.tether, &thing_type);
+		EXPECT_EQ(tether_drop_later(&first.tether), TETHER_QUEUED);
+		tether_owner_exit();
+		EXPECT_TRUE(first.ended_once_here() && last.ended_once_here());
+		EXPECT_EQ(tether_drop(tags[2]), TETHER_QUEUED);
+	});
+	EXPECT_EQ(drain(), 3U);
+}
+
 } // namespace
