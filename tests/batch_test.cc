@@ -750,6 +750,42 @@ TEST_F(Batch, AHandlersPostComesBehindWhatItsThreadHasCollected)
 	expect_all_ended_at_home_in_order();
 }
 
+/* What it had marked for them, and what it had not; new owners may have their slots by then. */
+TEST_F(Batch, OfAChildFindsThatItsOwnersHaveGone)
+{
+	Thread second;
+	pid_t child;
+
+	for (int new_owners : {0, 4}) {
+		std::vector<struct tether *> tags;
+		int status = -1;
+
+		for (size_t i = 0; i < many; i++)
+			tags.push_back(bind_at(i % 5 == 0 ? second : home, &anywhere_type));
+		ASSERT_EQ(tether_batch_begin(), 0);
+		drop(std::vector<struct tether *>(tags.begin(), tags.begin() + bundle + late));
+		child = fork();
+		for (int i = 0; child == 0 && i < new_owners; i++) {
+			tether_owner_t made;
+			EXPECT_EQ(tether_owner_create("the child's", &made), 0);
+		}
+		drop(std::vector<struct tether *>(tags.begin() + bundle + late, tags.end()));
+		tether_batch_end();
+		if (child == 0) {
+			bool is_good = stats().pending == 0;
+			for (size_t i = 0; i < many; i++)
+				is_good = is_good && things[things.size() - many + i].ended_once_here();
+			_exit(is_good && !HasFailure() ? 0 : 1);
+		}
+		EXPECT_EQ(waitpid(child, &status, 0), child);
+		EXPECT_EQ(status, 0);
+		second.run([] { tether_drain(0); });
+		drain();
+	}
+	for (size_t i = 0; i < things.size(); i++)
+		EXPECT_TRUE(things[i].ended_once_on(i % 5 == 0 ? second.id() : home.id()));
+}
+
 TEST_F(Batch, MayBeLeftOpenByWhatItsOwnerRunsLast)
 {
 	std::vector<struct tether *> tags = bind_many(3);

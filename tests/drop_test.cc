@@ -868,6 +868,173 @@ TEST_F(Thrown, LeavesCancellationAsItWas)
 		tether_fini(&other.tether);
 }
 
+/* Of many that are alike the later ones are asked less: what such a one does at its end is no less provided for. */
+class Alike : public Quiet
+{
+protected:
+	/* To this thread, in one drain. */
+	void send(const tether_type *type = &thing_type)
+	{
+		for (Thing &thing : things)
+			tether_bind(&thing.tether, type);
+		elsewhere([&] {
+			for (Thing &thing : things)
+				EXPECT_EQ(tether_drop(&thing.tether), TETHER_QUEUED);
+		});
+	}
+	void expect_all_ended_once_on(pthread_t thread)
+	{
+		for (const Thing &thing : things)
+			EXPECT_TRUE(thing.ended_once_on(thread));
+	}
+
+	Thing things[4];
+};
+
+TEST_F(Alike, OneThatThrowsStrandsNothing)
+{
+	*things[2].at_end = [] { throw std::runtime_error("the third"); };
+	send();
+	EXPECT_THROW(tether_drain(0), std::runtime_error);
+	EXPECT_EQ(things[2].ends, 1);
+	EXPECT_EQ(things[3].ends, 0);
+	EXPECT_EQ(tether_drain(0), 1U);
+	expect_all_ended_once_on(pthread_self());
+}
+
+TEST_F(Alike, OneThatEndsItsThreadStrandsNothing)
+{
+	pthread_t thread;
+
+	*things[2].at_end = [] { pthread_exit(nullptr); };
+	on_a_plain_thread(
+		[&] {
+			send();
+			tether_drain(0);
+		},
+		[&](pthread_t its) { thread = its; });
+	expect_all_ended_once_on(thread);
+}
+
+TEST_F(Alike, OneIsAtItsEndAsAnyOther)
+{
+	Thing mine;
+
+	*things[2].at_end = [&] {
+		EXPECT_TRUE(tether_is_mine(&things[2].tether));
+		EXPECT_FALSE(tether_is_mine(&things[3].tether));
+		EXPECT_EQ(tether_drop(&things[2].tether), TETHER_REFUSED);
+		EXPECT_EQ(tether_drop(&mine.tether), TETHER_QUEUED);
+		EXPECT_EQ(mine.ends, 0);
+		EXPECT_EQ(tether_drain(0), 0U);
+		tether_owner_exit();
+	};
+	*things[3].at_end = [&] { EXPECT_EQ(mine.ends, 1); };
+	tether_bind(&mine.tether, &thing_type);
+	send();
+	EXPECT_EQ(tether_drain(0), 5U);
+	EXPECT_EQ(reports.take_kinds(), (Kinds{TETHER_DOUBLE_DROP, TETHER_BAD_CALL}));
+	EXPECT_FALSE(tether_is_mine(&things[2].tether));
+	expect_all_ended_once_on(pthread_self());
+}
+
+TEST_F(Alike, OneMayUseItsMemoryAgain)
+{
+	*things[1].at_end = [&] {
+		if (things[1].ends > 3)
+			return;
+		tether_fini(&things[1].tether);
+		tether_bind(&things[1].tether, things[1].ends < 3 ? &thing_type : &anywhere_type);
+		EXPECT_EQ(tether_drop(&things[1].tether), TETHER_QUEUED);
+	};
+	send();
+	EXPECT_EQ(tether_drain(0), 7U);
+	EXPECT_EQ(things[1].ends, 4);
+	EXPECT_TRUE(things[2].ended_once_here() && things[3].ended_once_here());
+}
+
+TEST_F(Alike, OneThatHasChildrenWaitsForThem)
+{
+	struct Parent {
+		struct tether_group group = {{0, 0, 0, 0}, 0, 0};
+	} parents[3];
+	static int ended;
+	static const tether_type parent_type = TETHER_TYPE_RULES(
+		Parent, group.tag, [](void *) { ended++; }, TETHER_GROUP);
+	Thing child;
+
+	ended = 0;
+	for (Parent &parent : parents)
+		tether_bind_group(&parent.group, &parent_type);
+	EXPECT_EQ(tether_bind_to(&child.tether, &thing_type, &parents[1].group), 0);
+	elsewhere([&] {
+		for (Parent &parent : parents)
+			EXPECT_EQ(tether_drop(&parent.group.tag), TETHER_QUEUED);
+	});
+	EXPECT_EQ(tether_drain(0), 3U);
+	EXPECT_EQ(ended, 2);
+	EXPECT_EQ(tether_drop(&child.tether), TETHER_HERE);
+	EXPECT_EQ(ended, 3);
+}
+
+/* A stray, an orphan and messages in between. */
+TEST_F(Alike, OneOfAnotherOwnerIsNotTakenForOneAtHome)
+{
+	Thing child, left[2];
+	struct Parent {
+		struct tether_group group = {{0, 0, 0, 0}, 0, 0};
+	} parent;
+	static const tether_type parent_type = TETHER_TYPE_RULES(Parent, group.tag, nullptr, TETHER_GROUP);
+	Thread other, heir;
+	Note note;
+
+	thing_heir = heir.owner();
+	for (Thing &thing : left)
+		other.run([&] { tether_bind(&thing.tether, &heir_type); });
+	other.end();
+	tether_bind_group(&parent.group, &parent_type);
+	EXPECT_EQ(tether_bind_to(&child.tether, &heir_type, &parent.group), 0);
+	heir.run([&] {
+		for (Thing &thing : things)
+			tether_bind(&thing.tether, &heir_type);
+	});
+	EXPECT_EQ(tether_drop(&things[0].tether), TETHER_QUEUED);
+	EXPECT_EQ(tether_drop(&things[1].tether), TETHER_QUEUED);
+	EXPECT_EQ(tether_drop(&left[0].tether), TETHER_ORPHANED);
+	EXPECT_EQ(tether_post(heir.owner(), &note.message), 0);
+	EXPECT_EQ(tether_drop(&things[2].tether), TETHER_QUEUED);
+	EXPECT_EQ(tether_give(&parent.group.tag, tether_self(), heir.owner()), 0);
+	EXPECT_EQ(tether_drop(&child.tether), TETHER_QUEUED);
+	EXPECT_EQ(tether_drop(&left[1].tether), TETHER_ORPHANED);
+	EXPECT_EQ(tether_drop(&things[3].tether), TETHER_QUEUED);
+	heir.run([&] {
+		EXPECT_EQ(tether_drain(0), 8U);
+		EXPECT_EQ(tether_drop(&parent.group.tag), TETHER_HERE);
+	});
+	expect_all_ended_once_on(heir.id());
+	EXPECT_TRUE(child.ended_once_on(heir.id()));
+	EXPECT_TRUE(left[0].ended_once_on(heir.id()) && left[1].ended_once_on(heir.id()));
+	EXPECT_TRUE(note.ran_once_on(heir.id()));
+}
+
+TEST_F(Alike, OneMayForkAndBothGoOn)
+{
+	pid_t child = -1;
+
+	*things[2].at_end = [&] { child = fork(); };
+	send();
+	EXPECT_EQ(tether_drain(0), 4U);
+	bool have_all_ended = true;
+	for (const Thing &thing : things)
+		have_all_ended = have_all_ended && thing.ended_once_here();
+	if (child == 0)
+		_exit(have_all_ended && stats(tether_self()).pending == 0 ? 0 : 1);
+	int status = -1;
+	EXPECT_EQ(waitpid(child, &status, 0), child);
+	EXPECT_EQ(status, 0);
+	EXPECT_TRUE(have_all_ended);
+}
+
 TEST_F(Drop, RunsDestructorsAndMessagesWithCancellationDisabled)
 {
 	std::vector<int> states;

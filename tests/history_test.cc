@@ -241,6 +241,48 @@ TEST_F(History, OfAnObjectThatWasBoundBeforeItWasKeptHasTheRest)
 	other.run([] { EXPECT_EQ(tether_drain(0), 1U); });
 }
 
+/* Of those that come in one go, too, and of what a batch has collected. */
+TEST_F(History, BeginsInTheMiddleOfADrain)
+{
+	Thing things[4];
+
+	*things[1].at_end = [] { EXPECT_EQ(tether_set_option("history", "1"), 0); };
+	ASSERT_EQ(tether_set_option("history", "0"), 0);
+	for (Thing &one : things)
+		tether_bind(&one.tether, &thing_type);
+	elsewhere([&] {
+		ASSERT_EQ(tether_batch_begin(), 0);
+		for (Thing &one : things)
+			EXPECT_EQ(tether_drop(&one.tether), TETHER_BATCHED);
+		tether_batch_end();
+	});
+	EXPECT_EQ(tether_drain(0), 4U);
+	EXPECT_EQ(kinds_of(told_elsewhere(&things[1].tether)), EventKinds{});
+	EXPECT_EQ(kinds_of(told_elsewhere(&things[2].tether)), EventKinds{TETHER_EVENT_DESTROYED});
+	EXPECT_EQ(kinds_of(told_elsewhere(&things[3].tether)), EventKinds{TETHER_EVENT_DESTROYED});
+}
+
+TEST_F(History, BeginsInTheMiddleOfABatch)
+{
+	constexpr size_t count = 60;
+	std::deque<Thing> things(count);
+	Thread other;
+
+	ASSERT_EQ(tether_set_option("history", "0"), 0);
+	other.run([&] {
+		for (Thing &one : things)
+			tether_bind(&one.tether, &thing_type);
+	});
+	ASSERT_EQ(tether_batch_begin(), 0);
+	for (Thing &one : things)
+		EXPECT_EQ(tether_drop(&one.tether), TETHER_BATCHED);
+	ASSERT_EQ(tether_set_option("history", "1"), 0);
+	tether_batch_end();
+	EXPECT_EQ(kinds_of(told_elsewhere(&things.front().tether)), EventKinds{}) << "it was marked before";
+	EXPECT_EQ(kinds_of(told_elsewhere(&things.back().tether)), EventKinds{TETHER_EVENT_DROPPED});
+	other.run([&] { EXPECT_EQ(tether_drain(0), things.size()); });
+}
+
 TEST_F(History, OfThePredecessorIsNotToldOfAnObjectThatWasBoundUnseen)
 {
 	tether_bind(&thing.tether, &thing_type);

@@ -797,6 +797,55 @@ TEST_F(Logical, CallbackThatForgetsToComeBackIsPutRight)
 	EXPECT_EQ(cancel_state(), PTHREAD_CANCEL_ENABLE);
 }
 
+/* Those behind it are its owner's, not those that it went to. */
+TEST_F(Logical, DestructorAmongManyThatGoesAstrayIsPutRight)
+{
+	Thing things[6], its[4];
+
+	*things[1].at_end = [&] { as(fiber, [] { EXPECT_EQ(tether_drain(2), 2U); }); };
+	*things[3].at_end = [&] { EXPECT_NE(tether_owner_enter(fiber), 0U); };
+	as(fiber, [&] {
+		for (Thing &thing : its)
+			tether_bind(&thing.tether, &thing_type);
+	});
+	for (Thing &thing : things)
+		tether_bind(&thing.tether, &thing_type);
+	elsewhere([&] {
+		for (Thing &thing : its)
+			EXPECT_EQ(tether_drop(&thing.tether), TETHER_QUEUED);
+		for (Thing &thing : things)
+			EXPECT_EQ(tether_drop(&thing.tether), TETHER_QUEUED);
+	});
+	EXPECT_EQ(tether_drain(0), 6U);
+	EXPECT_EQ(take_one(TETHER_BAD_CALL).report.owner, own);
+	EXPECT_EQ(tether_self(), own);
+	for (const Thing &thing : things)
+		EXPECT_TRUE(thing.ended_once_here());
+	EXPECT_EQ(its[1].ends, 1);
+	EXPECT_EQ(its[2].ends, 0);
+	expect_balanced(stats(own));
+	expect_balanced(stats(fiber));
+	as(fiber, [] { EXPECT_EQ(tether_drain(0), 2U); });
+}
+
+TEST_F(Logical, DestructorAmongManyThatForgetsToComeBackIsPutRight)
+{
+	Thing things[4];
+
+	*things[2].at_end = [&] { tether_owner_leave(own); };
+	as(fiber, [&] {
+		for (Thing &thing : things)
+			tether_bind(&thing.tether, &thing_type);
+		for (Thing &thing : things)
+			EXPECT_EQ(tether_drop_later(&thing.tether), TETHER_QUEUED);
+		EXPECT_EQ(tether_drain(0), 4U);
+		EXPECT_EQ(take_one(TETHER_BAD_CALL).report.owner, fiber);
+		EXPECT_EQ(tether_self(), fiber);
+	});
+	for (const Thing &thing : things)
+		EXPECT_TRUE(thing.ended_once_here());
+}
+
 TEST_F(Logical, ExceptionOutOfAnotherOwnerIsPutRight)
 {
 	Thing thing{[&] {
