@@ -222,11 +222,10 @@ void tetheri_send_home(struct tether *node)
 }
 
 /* It closed its inbox before it was found closed, and so did what it wrote, which an ANYWHERE destructor may read. */
-static TETHER_COLD_ enum tether_dropped found_closed(struct tether *tag, tether_owner_t home, struct tetheri_slot *slot,
-                                                     const void *caller)
+static TETHER_COLD_ enum tether_dropped found_closed(struct tether *tag, struct tetheri_slot *slot, const void *caller)
 {
 	tetheri_tsan_acquire(slot);
-	return send_after(tag, home) ? TETHER_QUEUED : tetheri_orphan(tag, TETHERI_BY_DROP, caller);
+	return tetheri_orphan(tag, TETHERI_BY_DROP, caller);
 }
 
 static __attribute__((noinline)) enum tether_dropped drop_marked(struct tether *tag, struct marked marked, const void *caller)
@@ -273,7 +272,7 @@ static inline __attribute__((always_inline)) enum tether_dropped drop(struct tet
 	}
 	tetheri_count_add(tetheri_counts(), sent, 1);
 	set_home(tag, home);
-	return tetheri_likely(tetheri_inbox_push(slot, tag)) ? TETHER_QUEUED : found_closed(tag, home, slot, caller);
+	return tetheri_likely(tetheri_inbox_push(slot, tag)) ? TETHER_QUEUED : found_closed(tag, slot, caller);
 }
 
 enum tether_dropped tether_drop(struct tether *tag)
