@@ -411,6 +411,29 @@ TEST_F(Batch, DropsWhatIsALogicalOwnersInsideOfIt)
 	tether_batch_end();
 }
 
+/* Where the thread was somebody else its own things were sent to it. */
+TEST_F(Batch, DestroysHereWhatIsTheThreadsOwnAgain)
+{
+	tether_owner_t logical = 0;
+	Thing sent, here;
+
+	tether_bind(&sent.tether, &thing_type);
+	tether_bind(&here.tether, &thing_type);
+	ASSERT_EQ(tether_owner_create("strand", &logical), 0);
+	ASSERT_EQ(tether_batch_begin(), 0);
+	tether_owner_t previous = tether_owner_enter(logical);
+	EXPECT_EQ(tether_drop(&sent.tether), TETHER_BATCHED);
+	tether_owner_leave(previous);
+	EXPECT_EQ(sent.ends, 0);
+	EXPECT_EQ(tether_drop(&here.tether), TETHER_BATCHED);
+	tether_batch_end();
+	EXPECT_TRUE(here.ended_once_here());
+	EXPECT_EQ(sent.ends, 0);
+	EXPECT_EQ(tether_drain(0), 1U);
+	EXPECT_TRUE(sent.ended_once_here());
+	EXPECT_EQ(tether_owner_end(logical), 0);
+}
+
 TEST_F(Batch, IsFlushedAtTheEndOfItsOwner)
 {
 	Thread sender;
@@ -700,17 +723,22 @@ TEST_F(Batch, WhoGetsTheSlotGetsNoneOfIt)
 	std::vector<std::unique_ptr<Thread>> later;
 	auto ends = std::make_unique<Thread>();
 	tether_owner_t before = ends->owner(), now = 0;
-	struct tether *tag = bind_at(*ends, &anywhere_type);
+	std::vector<struct tether *> tags;
 
+	/* Some of them are marked by then, and some are not. */
+	for (size_t i = 0; i < late + bundle; i++)
+		tags.push_back(bind_at(*ends, &anywhere_type));
 	ASSERT_EQ(tether_batch_begin(), 0);
-	EXPECT_EQ(tether_drop(tag), TETHER_BATCHED);
+	drop(std::vector<struct tether *>(tags.begin(), tags.end() - 1));
 	ends.reset();
 	while (((now ^ before) & 0xfffff) != 0) {
 		later.push_back(std::make_unique<Thread>());
 		now = later.back()->owner();
 	}
+	drop({tags.back()});
 	tether_batch_end();
-	EXPECT_TRUE(things.back().ended_once_here());
+	for (const Thing &thing : things)
+		EXPECT_TRUE(thing.ended_once_here());
 }
 
 /* Signal handlers, forks, exits. */

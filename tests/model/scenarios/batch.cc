@@ -160,6 +160,45 @@ struct Twice : Scenario<3> {
 	}
 };
 
+/* The second of what is to go to one owner is handed to another, and may be that one's with the same word again. */
+struct Handed : Scenario<3> {
+	tether_owner_t owner[3];
+	Conn conn[2];
+	Journey journey;
+	int sent;
+
+	void prepare(unsigned me)
+	{
+		travels = true;
+		owner[me] = tether_self();
+		if (me == 1)
+			MUST(tether_batch_begin() == 0);
+		for (int i = 0; me == 0 && i < 2; i++)
+			tether_bind(&conn[i].tag, &home_type);
+	}
+	void run(unsigned me)
+	{
+		switch (me) {
+		case 0:
+			sent = tether_hand_off(&conn[1].tag, owner[2], &journey.transfer);
+			break;
+		case 1:
+			for (Conn &one : conn)
+				MUST(tether_drop(&one.tag) == TETHER_BATCHED);
+			tether_batch_end();
+			break;
+		default:
+			tether_drain(0);
+		}
+	}
+	void check()
+	{
+		MUST(conn[0].ended_once_on(0));
+		MUST(conn[1].ended_once_on(sent == 0 ? 2 : 0));
+		MUST(journey.arrivals == (sent == 0) && reports() == (sent != 0));
+	}
+};
+
 /* A handler interrupts who collects, and publishes: wherever it comes, nothing is lost, and the order stays. */
 struct Handled : Scenario<2> {
 	static constexpr int interrupted = 1;
@@ -230,6 +269,11 @@ TEST(Batch, WakesAnOwnerThatSleepsOnce)
 TEST(Batch, ToAnOwnerThatEndsIsRunOnce)
 {
 	explore<Exit>();
+}
+
+TEST(Batch, OfWhatIsHandedOffMeanwhileEndsWhereItIs)
+{
+	explore<Handed>();
 }
 
 TEST(Batch, DroppedByAnotherMeanwhileEndsOnce)
