@@ -150,7 +150,7 @@ static size_t frames_of(uintptr_t pc, const struct tetheri_module *module, bool 
 		finding->blank.build_id = module->build_id;
 		finding->blank.offset = pc - 1 - module->base;
 	}
-	if (module && wants_names && tetheri_option(symbols))
+	if (module && wants_names)
 		problem = ask(finding, module, pc);
 	if (problem)
 		*why = problem;
@@ -168,7 +168,7 @@ size_t tetheri_symbol_frames(uintptr_t pc, struct tether_frame *frames, size_t r
 	const char *why;
 
 	tetheri_module_find(&call, 1, &module, scratch);
-	frames_of(pc, module, true, &finding, &why);
+	frames_of(pc, module, tetheri_option(symbols), &finding, &why);
 	errno = saved_errno;
 	return finding.count;
 }
@@ -219,10 +219,11 @@ static struct tether_stack stack_of(const struct tetheri_stack *stack, const str
 	struct tether_frame found[INLINED_MAX];
 	struct finding finding = {.frames = found, .room = INLINED_MAX, .scratch = scratch};
 	size_t named = depth_of_names(stack, modules);
+	bool has_names = tetheri_option(symbols);
 	const char *why = NULL;
 
 	for (size_t i = 0; i < stack->depth; i++) {
-		bool wants_names = i < named || (modules[i] && modules[i]->is_program);
+		bool wants_names = has_names && (i < named || (modules[i] && modules[i]->is_program));
 		size_t n = frames_of(stack->pc[i], modules[i], wants_names, &finding, &why);
 		struct tether_frame *frames = tetheri_scratch_take(scratch, n * sizeof *frames);
 
