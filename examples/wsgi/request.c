@@ -107,8 +107,8 @@ int request_add_body(struct request *r, const char *bytes, size_t n)
 	return text_add(&r->body, bytes, n) ? 0 : HTTP_STATUS_SERVICE_UNAVAILABLE;
 }
 
-/* Names and values come in pieces, by turns. The parser lets no 0 pass, so one ends each. It lets a space in a name pass,
- * which may mean something else to the next server. What follows the body is of no interest. */
+/* Names and values come in pieces, by turns. No 0 passes, so one ends each. The parser lets a space in a name pass, which
+ * may mean something else to the next server. What follows the body is of no interest. */
 static int request_add_piece(struct request *r, const char *bytes, size_t n, bool is_value)
 {
 	TETHER_CHECK(&r->tether);
@@ -127,9 +127,18 @@ int request_add_field(struct request *r, const char *bytes, size_t n)
 	return memchr(bytes, ' ', n) ? HTTP_STATUS_BAD_REQUEST : request_add_piece(r, bytes, n, false);
 }
 
+/* Not even a 0 at its beginning, where the parser does not look. */
+static bool is_text(const char *bytes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (((unsigned char)bytes[i] < ' ' && bytes[i] != '\t') || bytes[i] == 0x7f)
+			return false;
+	return true;
+}
+
 int request_add_value(struct request *r, const char *bytes, size_t n)
 {
-	return request_add_piece(r, bytes, n, true);
+	return is_text(bytes, n) ? request_add_piece(r, bytes, n, true) : HTTP_STATUS_BAD_REQUEST;
 }
 
 struct field {
@@ -146,6 +155,28 @@ static bool field_next(const struct request *r, struct field *f)
 		return false;
 	f->value = f->name + strlen(f->name) + 1;
 	return true;
+}
+
+static bool is_chunked(const char *value)
+{
+	return strncasecmp(value, "chunked", 7) == 0 && value[7 + strspn(value + 7, " \t")] == '\0';
+}
+
+/* 0, or the status that refuses it. How long a body is has to be clear to all who pass it on: what is older than chunks
+ * cannot have them, and what the parser does not decode is no body yet. */
+static int request_check_coding(const struct request *r)
+{
+	int codings = 0;
+
+	for (struct field f = {0}; field_next(r, &f);) {
+		if (strcasecmp(f.name, "transfer-encoding") != 0)
+			continue;
+		if (r->minor == 0 || codings++ > 0)
+			return HTTP_STATUS_BAD_REQUEST;
+		if (!is_chunked(f.value))
+			return HTTP_STATUS_NOT_IMPLEMENTED;
+	}
+	return 0;
 }
 
 int request_end_header(struct request *r, const struct http_parser *parser)
@@ -168,7 +199,7 @@ int request_end_header(struct request *r, const struct http_parser *parser)
 		return HTTP_STATUS_BAD_REQUEST;
 	if ((parser->flags & F_CONTENTLENGTH) && parser->content_length > (uint64_t)options.body_bytes)
 		return HTTP_STATUS_PAYLOAD_TOO_LARGE;
-	return 0;
+	return request_check_coding(r);
 }
 
 bool request_expects_continue(const struct request *r)

@@ -90,6 +90,35 @@ def answers():
     ends_well("after all this it ends well", server, foreign=0)
 
 
+def send(server, text):
+    """These bytes, on a connection of their own, whose end is read. Its first answer: status, header and body. None: there is none."""
+    with socket.create_connection(("127.0.0.1", server.port), load.PATIENCE_S) as connection:
+        connection.sendall(text)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    header, _, body = answer.partition(b"\r\n\r\n")
+    return (int(header.split()[1]) if answer else None), header, body
+
+
+def requests_that_are_none():
+    """What a server in front of us may understand otherwise, and what is no text, is refused; others are still served."""
+    server, chunk = start("plain_app"), b"3\r\nabc\r\n0\r\n\r\n"
+    coding = b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
+    for wanted, text in ((200, coding + b"chunked \r\n\r\n" + chunk),
+                         (501, coding + b"gzip, chunked\r\n\r\n" + chunk),
+                         (501, coding + b"identity\r\n\r\n" + chunk),
+                         (400, coding + b"chunked\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk),
+                         (400, coding + b"chunked\r\nContent-Length: 3\r\n\r\n" + chunk),
+                         (400, b"POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk),
+                         (400, b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"),
+                         *((400, b"GET / HTTP/1.1\r\nHost: a\r\nX-One: " + value + b"\r\nX-Two: 2\r\n\r\n")
+                           for value in (b"\0", b"\0one", b"o\0ne", b"\x01one", b"\x7fone"))):
+        status, *_ = send(server, text)
+        tap.ok(status == wanted, f"{wanted}: {text[:90]}", status)
+    tap.ok(send(server, b"GET / HTTP/1.0\r\n\r\n")[0] == 200, "an old request without a header is served")
+    ends_well("after all these it ends well", server, 2, foreign=0)
+
+
 def without_the_gil():
     """While the application has the GIL and keeps it, loops send, let go of what they have sent, and refuse."""
     server, big = start("plain_app"), 50000000
@@ -183,6 +212,6 @@ def bounds():
     ends_well("a server that was asked nothing ends well", start("plain_app"), 0)
 
 
-for test in answers, without_the_gil, wrong_use, owners_that_go, kept_for_ever, backpressure, bounds, applications:
+for test in answers, requests_that_are_none, without_the_gil, wrong_use, owners_that_go, kept_for_ever, backpressure, bounds, applications:
     test()
 tap.done()
