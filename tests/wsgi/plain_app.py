@@ -71,6 +71,36 @@ def use_elsewhere():
     return said[0]
 
 
+def change(start_response):
+    """An error after the first bytes: its answer is another one."""
+    start_response("200 OK", [("X-One", "1"), ("Content-Length", "100")])(b"some of it")
+    try:
+        yield b"and more"
+        raise ValueError
+    except ValueError:
+        start_response("503 Later", [("Content-Type", "text/plain")], sys.exc_info())
+    yield b"later"
+
+
+BAD = {
+    "early": ("100 Continue", []),
+    "status": ("200\tOK", []),
+    "transfer": ("200 OK", [("Transfer-Encoding", "chunked")]),
+    "connection": ("200 OK", [("Connection", "close")]),
+    "lengths": ("200 OK", [("Content-Length", "99"), ("Content-Length", "3")]),
+    "length": ("200 OK", [("Content-Length", "4")]),
+    "name": ("200 OK", [("X One", "1")]),
+    "line": ("200 OK", [("X-One", "1\r\nX-Two: 2")]),
+    "zero": ("200 OK", [("X-One", "1\0")]),
+    "number": ("200 OK", [("X-One", 1)]),
+}
+
+
+def bad(start_response, name):
+    start_response(*BAD[name])
+    return [b"abc"]
+
+
 @wsgiref.validate.validator
 def checked(environ, start_response):
     return answer(start_response, b"checked")
@@ -88,7 +118,13 @@ def application(environ, start_response):
     if path == "/big":
         return answer(start_response, b"x" * int(environ["QUERY_STRING"]))
     if path == "/empty":
-        return answer(start_response, b"", "204 No Content")
+        return answer(start_response, b"", "204 No Content", ("Content-Length", "0"))
+    if path == "/nothing":
+        return answer(start_response, b"")
+    if path == "/change":
+        return change(start_response)
+    if path == "/bad":
+        return bad(start_response, environ["QUERY_STRING"])
     if path == "/header":
         return answer(start_response, b"", "200 OK", ("X-Long", "x" * int(environ["QUERY_STRING"])))
     if path == "/exit":

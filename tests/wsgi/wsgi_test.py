@@ -17,6 +17,7 @@ import tap
 PACKAGE, HERE = sys.argv[1], pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, sys.argv[2])
 import load  # pylint: disable=wrong-import-position
+import plain_app
 
 REQUESTS, THREADS = 400, 4
 MADE = r"tether_wsgi/__init__\.py:\d+ in work"
@@ -83,11 +84,37 @@ def answers():
     tap.ok((answer.status, answer.headers["Content-Length"], body) == (200, "70000", b""), "HEAD has no body")
     answer, body = server.get("/empty")
     tap.ok((answer.status, answer.headers["Content-Length"], body) == (204, None, b""), "204 has none, nor a length")
+    answer, _ = server.get("/nothing", method="HEAD")
+    tap.ok((answer.status, answer.headers["Content-Length"]) == (200, None), "HEAD has no length that the application has not told")
+    answer, body = server.get("/change")
+    tap.ok((answer.status, answer.headers["X-One"], body) == (503, None, b"later"), "an error's answer takes the other one's place")
     tap.ok(server.get("/header?100000")[0].status == 500, "a header that is too long is refused")
     tap.ok(server.get("/exit")[0].status == 500 and server.get("/")[0].status == 200, "sys.exit() ends a request only")
     tap.ok(server.get("/echo", method="POST", body=b"x" * (1 << 21))[0].status == 413, "too long a body is refused")
     tap.ok(server.get("/", headers={"Host": ""})[0].status == 200, "the server is still there")
     ends_well("after all this it ends well", server, foreign=0)
+
+
+def answers_that_are_none():
+    """What WSGI forbids an application never reaches the client, who could take it for the end of an answer."""
+    server = start("plain_app")
+    for name in plain_app.BAD:
+        answer, body = server.get(f"/bad?{name}")
+        tap.ok((answer.status, body) == (500, b"the application failed\n"), f"{name}: refused", answer.status, body)
+    ends_well("after all these it ends well, too", server, len(plain_app.BAD), foreign=0)
+
+
+def targets():
+    """Where a request goes is in its first line, in one of several forms."""
+    server = start("plain_app")
+    for target, path, host in (("http://one/environ?a=b", "/environ", "one"), ("HTTP://one:81/environ?a=b", "/environ", "one:81"),
+                               ("/environ?a=b", "/environ", "two")):
+        status, _, body = send(server, f"GET {target} HTTP/1.1\r\nHost: two\r\nCookie: a=1\r\nCookie: b=2\r\n\r\n".encode())
+        said = dict(line.split("=", 1) for line in body.decode().splitlines())
+        wanted = {"PATH_INFO": path, "QUERY_STRING": "a=b", "HTTP_HOST": host, "HTTP_COOKIE": "a=1; b=2"}
+        tap.ok(status == 200 and said.items() >= wanted.items(), f"target {target}", said)
+    tap.ok(send(server, b"GET http://one HTTP/1.1\r\nHost: two\r\n\r\n")[2].startswith(b"/ "), "a target without a path")
+    ends_well("after these, too", server, 4, foreign=0)
 
 
 def send(server, text):
@@ -212,6 +239,6 @@ def bounds():
     ends_well("a server that was asked nothing ends well", start("plain_app"), 0)
 
 
-for test in answers, requests_that_are_none, without_the_gil, wrong_use, owners_that_go, kept_for_ever, backpressure, bounds, applications:
+for test in answers, answers_that_are_none, targets, requests_that_are_none, without_the_gil, wrong_use, owners_that_go, kept_for_ever, backpressure, bounds, applications:
     test()
 tap.done()
