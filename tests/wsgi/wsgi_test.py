@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -220,6 +221,34 @@ def backpressure():
     ends_well("held connections lose nothing", server, 101, foreign=0)
 
 
+SIGNALS = """
+import os, runpy, signal, sys
+waits = 0
+
+def trace(frame, event, argument):
+    global waits
+    waits += waits > 0 or (frame.f_code.co_name == "wait" and frame.f_code.co_filename.endswith("__main__.py"))
+    if 0 < waits < 50:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return trace
+
+sys.settrace(trace)
+runpy.run_module("tether_wsgi", run_name="__main__", alter_sys=True)
+"""
+
+
+def signals():
+    """One after each line of Python that runs while it waits for one."""
+    paths = os.pathsep.join([PACKAGE, str(HERE)])
+    try:
+        ran = subprocess.run([sys.executable, "-P", "-c", SIGNALS, "plain_app", "--port=0"], text=True, stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=load.PATIENCE_S,
+                             env=os.environ | {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"})
+        tap.ok(ran.returncode == 0 and " lost=0 " in ran.stdout, "a signal ends it whenever it comes", ran.returncode, ran.stdout)
+    except subprocess.TimeoutExpired as error:
+        tap.ok(False, "a signal ends it whenever it comes", error)
+
+
 def bounds():
     server = start("plain_app", "--requests=10")
     server.load(10, 2, ["/"])
@@ -239,6 +268,6 @@ def bounds():
     ends_well("a server that was asked nothing ends well", start("plain_app"), 0)
 
 
-for test in answers, answers_that_are_none, targets, requests_that_are_none, without_the_gil, wrong_use, owners_that_go, kept_for_ever, backpressure, bounds, applications:
+for test in answers, answers_that_are_none, targets, requests_that_are_none, without_the_gil, wrong_use, owners_that_go, kept_for_ever, backpressure, signals, bounds, applications:
     test()
 tap.done()

@@ -6,7 +6,6 @@ import gc
 import importlib
 import signal
 import sys
-import threading
 import time
 
 import tether_wsgi
@@ -58,7 +57,8 @@ def parse():
 def wait(options, stop):
     """Until a signal has come, or a bound of the options is reached."""
     began = time.monotonic()
-    while not stop.wait(0.05):
+    while not stop:
+        time.sleep(0.05)
         if options.seconds and time.monotonic() - began >= options.seconds:
             return
         if options.requests and _core.served() >= options.requests:
@@ -76,9 +76,9 @@ def end():
 
 
 def main():
-    options, port, stop = parse(), 0, threading.Event()
+    options, port, stop = parse(), 0, []  # no Event: its lock is taken by whom the signal interrupts
     for signal_number in signal.SIGTERM, signal.SIGINT:
-        signal.signal(signal_number, lambda *_: stop.set())
+        signal.signal(signal_number, lambda *_: stop.append(True))
     work = functools.partial(tether_wsgi.work, options.app, lambda: port, options.threads > 1)
     try:
         port = _core.start(work, port=options.port, io_threads=options.io_threads, threads=options.threads,
