@@ -152,7 +152,7 @@ static void conn_end_reply(struct conn *c)
 	TETHER_CHECK(&c->tether);
 	c->is_head = false;
 	count_up(&c->loop->served);
-	conn_wait(c, c->is_last ? WAIT_LINGER : WAIT_IDLE);
+	conn_wait(c, WAIT_IDLE);
 }
 
 void conn_reply(struct conn *c, int status, const char *type, const char *body, size_t bytes)
@@ -253,6 +253,8 @@ static bool conn_write(struct conn *c, const char *bytes, size_t *start, size_t 
 		if (n < 0 && errno != EINTR)
 			return false;
 		*start += n < 0 ? 0 : (size_t)n;
+		if (n > 0 && c->wait == WAIT_IDLE && !c->loop->stop_by_ms)
+			conn_wait(c, WAIT_IDLE); /* who takes a long answer slowly does take it */
 	}
 	return true;
 }
@@ -317,6 +319,7 @@ static void conn_advance(struct conn *c)
 	if (!conn_has_output(c) && c->is_last && c->state == CONN_READING) {
 		shutdown(c->fd, SHUT_WR);
 		c->state = CONN_LINGERING;
+		conn_wait(c, WAIT_LINGER);
 	}
 	if (!conn_has_output(c) && conn_is_over(c))
 		conn_close(c);

@@ -32,7 +32,7 @@ enum {
 
 /* What a connection waits for; each has its time limit. */
 enum wait {
-	WAIT_IDLE,   /* the next request */
+	WAIT_IDLE,   /* the next request, or that the peer takes more of an answer */
 	WAIT_HEADER, /* the rest of a request's header */
 	WAIT_TOTAL,  /* the rest of its body, and its answer */
 	WAIT_TURN,   /* that fewer requests are worked on */
