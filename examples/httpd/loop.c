@@ -24,17 +24,20 @@ static int64_t clock_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* On `*port`, or, where that is 0, on any, which is stored there. The descriptor, or -errno. */
-static int listener_create(int *port)
+/* On `*port`, or, where that is 0, on any, which is stored there. The first one is alone when it is bound, and shares its
+ * port only then: with the others of this process, not with another server. The descriptor, or -errno. */
+static int listener_create(int *port, bool is_first)
 {
 	struct sockaddr_in address = {
 		.sin_family = AF_INET, .sin_port = htons((uint16_t)*port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t bytes = sizeof address;
-	int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int on = 1, shares = !is_first, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0 || bind(fd, (struct sockaddr *)&address, bytes) != 0 ||
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &shares, sizeof shares) != 0 ||
+	    bind(fd, (struct sockaddr *)&address, bytes) != 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0 ||
 	    listen(fd, SOMAXCONN) != 0 || getsockname(fd, (struct sockaddr *)&address, &bytes) != 0) {
 		int error = errno;
 
@@ -189,7 +192,7 @@ int loop_create(struct loop *l, int number, int *port)
 	for (int wait = 0; wait < WAIT_KINDS; wait++)
 		list_init(&l->waiting[wait]);
 	tether_message_init(&l->stop, loop_on_stop);
-	l->listener = listener_create(port);
+	l->listener = listener_create(port, number == 0);
 	l->epoll = epoll_create1(EPOLL_CLOEXEC);
 	l->has_microseconds = epoll_pwait2(l->epoll, &(struct epoll_event){0}, 1, &(struct timespec){0}, NULL) == 0;
 	if (l->listener < 0)

@@ -147,6 +147,17 @@ def requests_that_are_none():
     ends_well("after all these it ends well", server, 2, foreign=0)
 
 
+def slow_clients():
+    """Each is to have its answer whole, though it is the last one on its connection; its patience is longer than the linger's."""
+    server, big = start("plain_app"), 30000000
+    with socket.create_connection(("127.0.0.1", server.port), load.PATIENCE_S) as connection:
+        connection.sendall(b"GET /big?%d HTTP/1.0\r\n\r\n" % big)
+        time.sleep(3)
+        answer = b"".join(iter(lambda: connection.recv(1 << 20), b""))
+    tap.ok(len(answer.partition(b"\r\n\r\n")[2]) == big, "who reads late gets all of it", len(answer))
+    ends_well("slow clients lose nothing", server, 1, foreign=0)
+
+
 def without_the_gil():
     """While the application has the GIL and keeps it, loops send, let go of what they have sent, and refuse."""
     server, big = start("plain_app"), 50000000
@@ -249,6 +260,11 @@ def signals():
         tap.ok(False, "a signal ends it whenever it comes", error)
 
 
+def refuses_port(name, port):
+    status, _, _, errors = start("plain_app", f"--port={port}").wait()
+    tap.ok(status == 1 and errors.startswith("tether_wsgi: cannot start: ") and errors.count("\n") == 1, name, status, errors)
+
+
 def bounds():
     server = start("plain_app", "--requests=10")
     server.load(10, 2, ["/"])
@@ -262,12 +278,16 @@ def bounds():
         status, _, _, errors = start(*arguments).wait()
         tap.ok(status == 2 and said in errors and "Traceback" not in errors, f"{' '.join(arguments)}: {said}", status, errors)
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        status, _, _, errors = start("plain_app", f"--port={taken.getsockname()[1]}").wait()
-    tap.ok(status == 1 and errors.startswith("tether_wsgi: cannot start: ") and errors.count("\n") == 1,
-           "a port that is taken: one line says so", status, errors)
-    ends_well("a server that was asked nothing ends well", start("plain_app"), 0)
+        refuses_port("a port that is taken: one line says so", taken.getsockname()[1])
+    server = start("plain_app")
+    refuses_port("also by a server of this kind", server.port)
+    tap.ok(server.load(100, 10, ["/"]) == {200: 100}, "which shares it with nobody")
+    ends_well("a server that others wanted to be ends well", server, 100, foreign=0)
+    again = start("plain_app", f"--port={server.port}")
+    tap.ok(again.port == server.port, "a port is free again when its server has gone", again.first_line)
+    ends_well("a server that was asked nothing ends well", again, 0)
 
 
-for test in answers, answers_that_are_none, targets, requests_that_are_none, without_the_gil, wrong_use, owners_that_go, kept_for_ever, backpressure, signals, bounds, applications:
+for test in answers, answers_that_are_none, targets, requests_that_are_none, slow_clients, without_the_gil, wrong_use, owners_that_go, kept_for_ever, backpressure, signals, bounds, applications:
     test()
 tap.done()
