@@ -76,13 +76,19 @@ void places_start(void)
 	(void)tether_set_option("exit_summary", "0"); /* the server's last line says the same, and where */
 }
 
+/* There may be no room for the whole of the last character. */
+static PyObject *text_to_python(const char *text)
+{
+	return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
+}
+
 /* [(count, where made, where let go), ...]. With the GIL. */
 PyObject *places_to_python(void)
 {
 	PyObject *list = PyList_New(0);
 
 	for (struct place *p = places; list && p < places + PLACES_MAX && p->count > 0; p++) {
-		PyObject *one = Py_BuildValue("Kss", p->count, p->made, p->dropped);
+		PyObject *one = Py_BuildValue("KNN", p->count, text_to_python(p->made), text_to_python(p->dropped));
 
 		if (!one || PyList_Append(list, one) != 0)
 			Py_CLEAR(list);

@@ -211,6 +211,40 @@ def owners_that_go():
            re.search(r"plain_app\.py:\d+", errors), "a report names where it was made, whose it was, and where it was let go", errors)
 
 
+LONG = """
+import sys, threading
+held = []
+
+def forget():
+    held.clear()
+
+def application(environ, start_response):
+    thread, frame = threading.Thread(target=forget), sys._getframe(1)
+    thread.start()
+    thread.join()
+    while "protocol" not in frame.f_locals:
+        frame = frame.f_back
+    held.append(frame.f_locals["protocol"])
+    start_response("200 OK", [])
+    return [b"held"]
+"""
+
+
+def long_paths():
+    """A place is cut where its room ends, perhaps in the middle of a character."""
+    for filler in "", "x":
+        with tempfile.TemporaryDirectory() as top:
+            folder = pathlib.Path(top, filler + "\u00fc" * 100)
+            folder.mkdir()
+            (folder / "long_app.py").write_text(LONG)
+            server = load.Server(PACKAGE, folder, "long_app")
+            server.load(3, 1, ["/"])
+            status, counts, out, errors = server.stop()
+            tap.ok(status == 0 and counts["lost"] == 0 and
+                   re.search(rf"2 made at {MADE}, let go on another thread at {top}/{filler}\u00fc+", out),
+                   f"a long path of {len(filler)} + 100 characters is named", status, out, errors)
+
+
 def kept_for_ever():
     """What an application never lets go of holds up nothing."""
     server = start("plain_app")
@@ -288,6 +322,6 @@ def bounds():
     ends_well("a server that was asked nothing ends well", again, 0)
 
 
-for test in answers, answers_that_are_none, targets, requests_that_are_none, slow_clients, without_the_gil, wrong_use, owners_that_go, kept_for_ever, backpressure, signals, bounds, applications:
+for test in answers, answers_that_are_none, targets, requests_that_are_none, slow_clients, without_the_gil, wrong_use, owners_that_go, long_paths, kept_for_ever, backpressure, signals, bounds, applications:
     test()
 tap.done()
