@@ -64,6 +64,7 @@ TETHER_BEGIN_
 #define TETHER_PY_IS_FINALIZING_() _Py_IsFinalizing()
 #endif
 #define TETHER_PY_LABEL_BYTES_ 48
+#define TETHER_PY_LABEL_ROOM_ (TETHER_PY_LABEL_BYTES_ + 4) /* a whole character more: tether_set_label() cuts before it */
 #define TETHER_PY_COLD_ __attribute__((cold, noinline, unused))
 
 /* ---- Where a script is ----------------------------------------------------------------------- */
@@ -109,7 +110,7 @@ static inline void tether_py_place_put_(struct tether_py_place_ *place)
 static TETHER_PY_COLD_ void tether_py_label_(struct tether *tag)
 {
 	struct tether_py_place_ place;
-	char label[TETHER_PY_LABEL_BYTES_], rest[TETHER_PY_LABEL_BYTES_];
+	char label[TETHER_PY_LABEL_ROOM_], rest[TETHER_PY_LABEL_ROOM_];
 	const char *from;
 	int used, slashes = 0;
 
@@ -120,7 +121,7 @@ static TETHER_PY_COLD_ void tether_py_label_(struct tether *tag)
 		for (from = place.file + strlen(place.file); from > place.file && slashes < 2; from--)
 			slashes += from[-1] == '/';
 		from += slashes == 2;
-		if (strlen(from) + (size_t)used >= sizeof label && strrchr(from, '/'))
+		if (strlen(from) + (size_t)used >= TETHER_PY_LABEL_BYTES_ && strrchr(from, '/'))
 			from = strrchr(from, '/') + 1;
 		snprintf(label, sizeof label, "%s%s", from, rest);
 		(void)tether_set_label(tag, label);
@@ -132,11 +133,12 @@ static TETHER_PY_COLD_ void tether_py_label_(struct tether *tag)
  * it calls this thread; not by current_thread(), which makes up what it does not know. */
 static TETHER_PY_COLD_ void tether_py_name_(void)
 {
-	PyObject *error[3], *threading, *active, *key, *thread, *name = NULL;
+	PyObject *error[3], *modules, *threading, *active, *key, *thread, *name = NULL;
 	const char *text;
 
 	PyErr_Fetch(&error[0], &error[1], &error[2]);
-	threading = PyDict_GetItemString(PyImport_GetModuleDict(), "threading");
+	modules = PySys_GetObject("modules"); /* gone when the interpreter ends; PyImport_GetModuleDict() aborts then */
+	threading = modules && PyDict_Check(modules) ? PyDict_GetItemString(modules, "threading") : NULL;
 	active = threading ? PyObject_GetAttrString(threading, "_active") : NULL;
 	key = PyLong_FromUnsignedLong(PyThread_get_thread_ident());
 	thread = active && key ? PyObject_GetItem(active, key) : NULL;
@@ -202,6 +204,7 @@ static inline tether_owner_t tether_py_enter_(struct tether_py_interpreter_ *int
 {
 	tether_owner_t previous;
 
+	tether_py_meet_();
 	/* Acquire: pairs with the release of who left last. */
 	if (__atomic_exchange_n(&interpreter->is_inside, true, __ATOMIC_ACQUIRE))
 		return 0;
@@ -252,8 +255,10 @@ static TETHER_PY_COLD_ void tether_py_closed_(PyObject *capsule)
 static inline int tether_py_begin_(struct tether_py_interpreter_ *interpreter)
 {
 	tether_owner_t previous;
-	int error = tether_owner_create("python", &interpreter->owner);
+	int error;
 
+	tether_py_meet_();
+	error = tether_owner_create("python", &interpreter->owner);
 	if (error)
 		return error;
 	interpreter->is_inside = false;

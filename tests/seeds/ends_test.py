@@ -232,6 +232,16 @@ class Shutdown(support.Test):
         self.assertEqual(self.count(told,
                                     "tether: leak: its owner has gone: .*\"<string>:2 in make\" belonged to 'python'"), 1, told)
 
+    def test_what_dies_when_there_are_no_modules_any_more_is_told(self):
+        """On a thread that nobody has met: what it is called cannot be asked any more."""
+        told = self.run_child("import contextvars\n"
+                              "box, variable = [], contextvars.ContextVar('variable')\n"
+                              "def run(): box.append(seeds.Protocol(orphan='anywhere')); seeds.exit_owner()\n"
+                              "thread = threading.Thread(target=run); thread.start(); thread.join()\n"
+                              "variable.set(box.pop())\n")
+        self.assertEqual(self.count(told, r"^1 closed by #2$"), 1, told)
+        self.assertEqual(self.count(told, "tether: drop on another thread: Protocol \"<string>:4 in run\""), 1, told)
+
     def test_a_daemon_thread_in_the_middle_of_python_does_not_hang(self):
         told = self.run_child("def run():\n"
                               "    kept = [seeds.Protocol() for _ in range(10)]\n"

@@ -78,6 +78,14 @@ class Labels(support.Test):
         exec(compile(code, "/srv/" + "long/" * 30 + "a_module_with_quite_a_long_name.py", "exec"), {"seeds": seeds}, names)
         self.assertIn('"a_module_with_quite_a_long_name.py:2 in make"', names["make"]().description)
 
+    def test_are_cut_between_characters(self):
+        for filler in "", "x":
+            names, name = {}, filler + "\u00fc" * 30
+            code = f"def {name}():\n    return seeds.Protocol()\n"
+            exec(compile(code, "an_app.py", "exec"), {"seeds": seeds}, names)
+            make, = names.values()
+            self.assertRegex(make().description, f'"an_app.py:2 in {filler}\u00fc+"')
+
     def test_are_replaced_by_the_extension(self):
         protocol = seeds.Protocol()
         self.assertEqual(protocol.set_label("127.0.0.1:80"), 0)
@@ -86,6 +94,18 @@ class Labels(support.Test):
     def test_are_left_out_if_the_option_says_so(self):
         seeds.set_option("script_places", "0")
         self.assertNotIn("header_test", seeds.Protocol().description)
+
+
+class Names(support.Test):
+    def test_are_those_that_threading_has_whatever_came_first(self):
+        """One process for each: whoever was met has its name."""
+        for first in "seeds.self()", "seeds.Protocol()", "seeds.python()", "seeds.Protocol(finish=print)":
+            status, told = support.child("import sys, threading, seeds\n"
+                                         "threading.current_thread().name = 'the first'\n"
+                                         f"{first}\n"
+                                         "sys.stderr.write(seeds.Protocol().description)\n", TETHER_OPTIONS="stall_ms=0")
+            self.assertEqual(status, 0, told)
+            self.assertIn("of 'the first' (owner #1)", told)
 
 
 class LettingGo(support.Test):
