@@ -329,7 +329,9 @@ static inline tether_owner_t tether_py_owner(void)
 
 /** Run what was sent to the interpreter's owner. Returns how much; 0 also while another thread is at it. With the GIL,
  * which what it runs may let go for a while. Extensions need not call it: tether_py_bind() does, and the main
- * thread before its next bytecode. Inside of it, destructors that run Python code may call anything of this header. */
+ * thread before its next bytecode. Inside of it, destructors that run Python code may call anything of this header; but
+ * the thread is the interpreter's owner meanwhile, and not itself: what that code makes is the interpreter's, and what it
+ * uses or lets go of that is this thread's is another's, and reported as such. */
 static inline size_t tether_py_drain(void)
 {
 	struct tether_py_interpreter_ *interpreter = tether_py_find_(false);

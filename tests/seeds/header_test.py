@@ -173,6 +173,28 @@ class WithTheGil(support.Test):
         self.assertEqual(sorted(seeds.take_fates()), [(serial, "closed", owner, True), (serial, "finished", seeds.python(), True),
                                                       (other, "closed", owner, True)])
 
+    def test_is_done_as_the_interpreter_and_not_as_the_thread(self):
+        mine, box, made, said = seeds.Protocol(), [seeds.Protocol()], [], []
+        serials = [mine.serial, box[0].serial]
+
+        def finish():
+            said.append(seeds.self())
+            made.append(seeds.Protocol())
+            self.assertRaisesRegex(RuntimeError, "of 'MainThread'.*used on 'python'", mine.use)
+            box.clear()
+
+        seeds.Protocol(finish=finish)
+        self.assertEqual([what for _, what, _, _ in self.await_fates(2)], ["closed", "finished"])
+        self.assertEqual(said, [seeds.python()])
+        self.assertEqual([report["kind"] for report in support.take_reports()], ["wrong-thread-use", "foreign-drop"])
+        self.assertFalse(made[0].is_mine())
+        self.assertEqual(seeds.drain(), 1, "what was let go there goes home")
+        del mine
+        self.assertEqual([fate[:2] for fate in seeds.take_fates()], [(serial, "closed") for serial in reversed(serials)])
+        made.clear()
+        self.assertEqual(len(support.take_reports("foreign-drop")), 1)
+        self.assertEqual(len(self.await_fates(1)), 1)
+
     def test_may_itself_make_such_objects(self):
         left = [3]
 
