@@ -3,7 +3,10 @@
  *
  * Told sites are hashes in a set (set.h). Suppressed ways, with the number of their suppression, are in a
  * direct-mapped table: who is displaced is looked for among the suppressions again.
- * Invariant: a site is entered when it is told, not when it is seen: another way to it may be suppressed. */
+ * Invariant: a site is entered when it is told, not when it is seen: another way to it may be suppressed.
+ * Invariant: a file is its name. A script's may lie somewhere else each time it is compiled, and another's there then. */
+#include <string.h>
+
 #include "repeat.h"
 #include "set.h"
 #include "suppress.h"
@@ -19,9 +22,21 @@ static uintptr_t mix(uintptr_t hash, uintptr_t value)
 	return (hash ^ value) * UINT64_C(0x9e3779b97f4a7c15) + (hash >> 29);
 }
 
+static uintptr_t mix_text(uintptr_t hash, const char *text)
+{
+	for (size_t left = strlen(text), n; left > 0; text += n, left -= n) {
+		uintptr_t piece = 0;
+
+		n = left < sizeof piece ? left : sizeof piece;
+		memcpy(&piece, text, n);
+		hash = mix(hash, piece);
+	}
+	return hash;
+}
+
 uintptr_t tetheri_repeat_key(const struct tetheri_event *event, const struct tetheri_stack *way)
 {
-	uintptr_t site = event->file ? mix((uintptr_t)event->file, (uintptr_t)event->line) : (uintptr_t)event->address;
+	uintptr_t site = event->file ? mix_text((uintptr_t)event->line, event->file) : (uintptr_t)event->address;
 	uintptr_t hash = mix(mix(mix(1, event->kind), site), (uintptr_t)event->type);
 
 	for (uint32_t i = 0; way && i < way->depth; i++)

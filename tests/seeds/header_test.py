@@ -121,6 +121,20 @@ class LettingGo(support.Test):
             elsewhere(fail)
         self.assert_dies_at_home(serial, "int(box.pop())")
 
+    def test_is_told_once_for_each_line_however_often_it_is_compiled(self):
+        kept = []
+        seeds.set_option("level", "once")
+        for name in ["one.py"] * 3 + ["two.py"] * 2:
+            names, box = {}, [seeds.Protocol()]
+            exec(compile("def forget(box):\n    box.clear()\n", f"/srv/{name}", "exec"), names)
+            elsewhere(names["forget"], box)
+            kept.append(names)
+        seeds.set_option("level", "warn")
+        told = [report["at"]["frames"][0]["file"] for report in support.take_reports("foreign-drop")]
+        self.assertEqual(told, ["/srv/one.py", "/srv/two.py"])
+        self.assertEqual(seeds.drain(), 5)
+        self.assertEqual(len(seeds.take_fates()), 5)
+
     def test_at_home_says_nothing(self):
         serial = seeds.Protocol().serial
         self.assertEqual(seeds.take_fates(), [(serial, "closed", seeds.self(), True)])
