@@ -19,6 +19,7 @@
  * Invariant: the destructor writes nothing to the entry after close().
  * Invariant: a child of a fork does not wait for who held a life in its parent: what holds it is named after the process. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -84,10 +85,12 @@ static void close_it(void *object)
 {
 	struct entry *entry = object;
 	bool is_waited_for = closing.entry == entry;
+	int saved_errno = errno;
 
 	/* Relaxed: it is held, for us. */
 	let_go(entry, lives(atomic_load_explicit(&entry->life, memory_order_relaxed)), CLOSED);
 	int error = close(entry->fd) == 0 ? 0 : -errno;
+	errno = saved_errno;
 	if (is_waited_for)
 		closing = (struct closing){NULL, error};
 }
@@ -184,7 +187,8 @@ static int ask(int fd, int option, int *value)
 	return -errno;
 }
 
-/* Which one is asked first says whether it is open, and a socket; each may be refused by a kernel that does not know it. */
+/* Which one is asked first says whether it is open, and a socket; each may be refused by a kernel that does not know it.
+ * What was opened by O_PATH has no such options, as if it were closed. */
 static int ask_all(int fd, struct tether_fd_info *info)
 {
 	int saved_errno = errno, error = ask(fd, SO_TYPE, &info->type);
@@ -195,6 +199,8 @@ static int ask_all(int fd, struct tether_fd_info *info)
 		(void)ask(fd, SO_DOMAIN, &info->domain);
 		(void)ask(fd, SO_PROTOCOL, &info->protocol);
 	}
+	if (error == -EBADF && fcntl(fd, F_GETFD) >= 0)
+		error = 0;
 	errno = saved_errno;
 	return error == -EBADF ? -EBADF : 0;
 }

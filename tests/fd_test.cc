@@ -97,6 +97,19 @@ TEST_F(Fd, WhatIsNotOpenIsNotAdopted)
 	}
 }
 
+/* It answers next to nothing, as a number that is not open; but open it is. */
+TEST_F(Fd, OfAPathIsAdopted)
+{
+	int path = open("/", O_PATH | O_CLOEXEC);
+
+	ASSERT_GE(path, 0);
+	ASSERT_EQ(tether_fd_adopt(path, tether_self(), &info), 0);
+	EXPECT_FALSE(info.is_socket);
+	EXPECT_EQ(info.type, TETHER_FD_UNKNOWN);
+	EXPECT_EQ(tether_fd_close(path, info.id), 0);
+	EXPECT_FALSE(is_open(path));
+}
+
 TEST_F(Fd, IsNotAdoptedForAnOwnerThatIsNone)
 {
 	tether_owner_t gone = 0;
@@ -229,9 +242,13 @@ TEST_F(Fd, CloseSaysWhatTheKernelSays)
 {
 	ASSERT_EQ(tether_fd_adopt(fd, tether_self(), nullptr), 0);
 	close(fd);
+	errno = 7;
 	EXPECT_EQ(tether_fd_close(fd, 0), -EBADF);
+	EXPECT_EQ(errno, 7);
 	ASSERT_EQ(tether_fd_adopt(fd, tether_self(), nullptr), 0);
 	EXPECT_EQ(tether_fd_exchange(fd, tether_self(), 0), 0);
+	EXPECT_EQ(tether_fd_close(fd, 0), -EBADF);
+	elsewhere([&] { EXPECT_EQ(tether_fd_adopt(fd, tether_self(), nullptr), 0); });
 	EXPECT_EQ(tether_fd_close(fd, 0), -EBADF);
 	EXPECT_EQ(reports.take_kinds(), Kinds{});
 }
@@ -388,6 +405,33 @@ TEST_F(Fd, OneOfManyClosesAndOneOfManyAdopts)
 	}
 	tether_set_level(TETHER_LEVEL_DEFAULT);
 	(void)reports.take();
+}
+
+/* Whoever adopts what is another's may come in the middle of an exchange. */
+TEST_F(Fd, IsAdoptedAnewWhileItIsLeftToNobody)
+{
+	std::atomic<bool> is_over{false};
+	std::atomic<int> left{0};
+
+	tether_set_level(TETHER_COUNT);
+	std::thread other([&] {
+		while (!is_over) {
+			(void)tether_fd_adopt(fd, tether_self(), nullptr);
+			left += tether_fd_exchange(fd, tether_self(), 0) == 0;
+		}
+	});
+	for (int adopted = 0; adopted < 100000 || left < 1000; adopted++) {
+		int error = tether_fd_adopt(fd, tether_self(), nullptr);
+		ASSERT_TRUE(error == 0 || error == -EBUSY) << error;
+	}
+	is_over = true;
+	other.join();
+	ASSERT_EQ(tether_fd_adopt(fd, tether_self(), &info), 0);
+	tether_set_level(TETHER_LEVEL_DEFAULT);
+	(void)reports.take();
+	EXPECT_EQ(tether_fd_owner(fd), tether_self());
+	EXPECT_EQ(tether_fd_close(fd, info.id), 0);
+	EXPECT_FALSE(is_open(fd));
 }
 
 /* ---- Other processes ------------------------------------------------------------------------- */
