@@ -8,6 +8,7 @@
  * Invariant: a queued job has a thread that will look: one lives that is not leaving, and the last one stays. */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +20,9 @@
 
 static struct {
 	pthread_mutex_t lock;
-	int fd;                 /* constant, as `work` */
+	int fd;                 /* constant, as `work` and `signals` */
 	PyObject *work;         /* what a thread runs: it calls pool_wait() */
+	sigset_t signals;       /* what Python blocks: a loop starts threads, and blocks all */
 	struct link jobs;       /* under the lock, as all that follows */
 	int queued, idle, live; /* live: not leaving */
 	int leaving;            /* until their owner has ended */
@@ -98,6 +100,7 @@ static void *worker_run(void *context)
 
 	snprintf(name, sizeof name, "pool-%d", (int)(intptr_t)context);
 	pthread_setname_np(pthread_self(), name);
+	pthread_sigmask(SIG_SETMASK, &pool.signals, NULL); /* processes that the application starts have it, too */
 	is_ours = true;
 	PyGILState_STATE state = PyGILState_Ensure();
 	PyObject *result = PyObject_CallNoArgs(pool.work);
@@ -219,6 +222,7 @@ bool pool_is_ours(void)
 int pool_start(PyObject *work)
 {
 	list_init(&pool.jobs);
+	pthread_sigmask(SIG_BLOCK, NULL, &pool.signals);
 	pool.work = Py_NewRef(work);
 	pool.fd = eventfd(0, EFD_SEMAPHORE | EFD_NONBLOCK | EFD_CLOEXEC);
 	return pool.fd < 0 ? -errno : 0;

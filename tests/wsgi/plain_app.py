@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 import ctypes
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -119,6 +120,10 @@ def application(environ, start_response):
         return answer(start_response, b"x" * int(environ["QUERY_STRING"]))
     if path == "/empty":
         return answer(start_response, b"", "204 No Content", ("Content-Length", "0"))
+    if path == "/process":
+        with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+            process.terminate()
+        return answer(start_response, str(process.returncode).encode())
     if path == "/nothing":
         return answer(start_response, b"")
     if path == "/change":

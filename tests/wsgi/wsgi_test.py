@@ -6,6 +6,7 @@ import importlib.util
 import os
 import pathlib
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -90,6 +91,8 @@ def answers():
     answer, body = server.get("/change")
     tap.ok((answer.status, answer.headers["X-One"], body) == (503, None, b"later"), "an error's answer takes the other one's place")
     tap.ok(server.get("/header?100000")[0].status == 500, "a header that is too long is refused")
+    said = server.get("/process")[1]
+    tap.ok(said == str(-signal.SIGTERM).encode(), "a process that the application starts can be ended by a signal", said)
     tap.ok(server.get("/exit")[0].status == 500 and server.get("/")[0].status == 200, "sys.exit() ends a request only")
     tap.ok(server.get("/echo", method="POST", body=b"x" * (1 << 21))[0].status == 413, "too long a body is refused")
     tap.ok(server.get("/", headers={"Host": ""})[0].status == 200, "the server is still there")
