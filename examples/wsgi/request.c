@@ -148,6 +148,8 @@ struct field {
 /* The field behind `f`, or the first one. False: there is none. */
 static bool field_next(const struct request *r, struct field *f)
 {
+	if (r->fields.used == 0)
+		return false;
 	const char *end = r->fields.bytes + r->fields.used;
 
 	f->name = f->name ? f->value + strlen(f->value) + 1 : r->fields.bytes;
