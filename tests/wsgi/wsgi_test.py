@@ -19,7 +19,7 @@ import tap
 PACKAGE, HERE = sys.argv[1], pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, sys.argv[2])
 import load  # pylint: disable=wrong-import-position
-import plain_app
+import plain_app  # pylint: disable=wrong-import-position
 
 REQUESTS, THREADS = 400, 4
 MADE = r"tether_wsgi/__init__\.py:\d+ in work"
@@ -122,7 +122,7 @@ def targets():
 
 
 def send(server, text):
-    """These bytes, on a connection of their own, whose end is read. Its first answer: status, header and body. None: there is none."""
+    """These bytes, on a connection of their own, whose end is read. The first answer's status (None: there is none), header, body."""
     with socket.create_connection(("127.0.0.1", server.port), load.PATIENCE_S) as connection:
         connection.sendall(text)
         connection.shutdown(socket.SHUT_WR)
@@ -325,6 +325,7 @@ def bounds():
     ends_well("a server that was asked nothing ends well", again, 0)
 
 
-for test in answers, answers_that_are_none, targets, requests_that_are_none, slow_clients, without_the_gil, wrong_use, owners_that_go, long_paths, kept_for_ever, backpressure, signals, bounds, applications:
+for test in (answers, answers_that_are_none, targets, requests_that_are_none, slow_clients, without_the_gil, wrong_use,
+             owners_that_go, long_paths, kept_for_ever, backpressure, signals, bounds, applications):
     test()
 tap.done()
