@@ -47,11 +47,8 @@ _Static_assert(sizeof(struct entry) == TETHERI_CACHE_LINE, "an entry is a cache 
 static _Atomic(struct entry *) chunks[CHUNKS];
 static _Atomic int policy;
 
-/* What this thread closes, and, once that is no more, what close() said. */
-static __thread struct closing {
-	const struct entry *entry;
-	int result;
-} closing;
+/* The entry that this thread closes; once that is no more, the error that close() said, which is smaller, or 0. */
+static __thread uintptr_t closing;
 
 /* ---- Lives ----------------------------------------------------------------------------------- */
 
@@ -63,6 +60,12 @@ static uint64_t lives(uint64_t life)
 static uint64_t id_of(int fd, uint64_t life)
 {
 	return lives(life) == 0 ? 0 : lives(life) << LIFE_SHIFT | (uint32_t)fd;
+}
+
+/* When all have been used it begins anew; 0 is none. */
+static uint64_t next_life(uint64_t life)
+{
+	return lives(life) == UINT32_MAX ? 1 : lives(life) + 1;
 }
 
 /* False: another holds it, or it is no more. */
@@ -84,15 +87,15 @@ static void let_go(struct entry *entry, uint64_t count, enum life how)
 static void close_it(void *object)
 {
 	struct entry *entry = object;
-	bool is_waited_for = closing.entry == entry;
+	bool is_waited_for = closing == (uintptr_t)entry;
 	int saved_errno = errno;
 
 	/* Relaxed: it is held, for us. */
 	let_go(entry, lives(atomic_load_explicit(&entry->life, memory_order_relaxed)), CLOSED);
-	int error = close(entry->fd) == 0 ? 0 : -errno;
+	int error = close(entry->fd) == 0 ? 0 : errno;
 	errno = saved_errno;
 	if (is_waited_for)
-		closing = (struct closing){NULL, error};
+		closing = (uintptr_t)error;
 }
 
 /* Closing works on any thread, once its owner has gone. And in a child: its copy is open there, too. */
@@ -266,7 +269,7 @@ int tether_fd_adopt(int fd, tether_owner_t owner, struct tether_fd_info *info)
 		return -EBUSY;
 	}
 	error = begin(entry, fd, owner, TETHERI_CALLER);
-	uint64_t count = lives(life) + !error;
+	uint64_t count = error ? lives(life) : next_life(life);
 	let_go(entry, count, error ? CLOSED : OPEN);
 	if (info && !error)
 		info->id = id_of(fd, count << LIFE_SHIFT);
@@ -337,11 +340,11 @@ static bool is_others(const struct entry *entry)
 /* We hold its life, and its destructor lets it go. Inside of another one, that comes later. */
 static int drop(struct entry *entry, const void *caller)
 {
-	struct closing outer = closing;
+	uintptr_t outer = closing;
 
-	closing = (struct closing){entry, -EINPROGRESS};
+	closing = (uintptr_t)entry;
 	(void)tetheri_drop_held(&entry->tag, caller);
-	int result = closing.result;
+	int result = closing == (uintptr_t)entry ? -EINPROGRESS : -(int)closing;
 	closing = outer;
 	return result;
 }

@@ -72,9 +72,9 @@ struct tetheri_runner {
 	bool draining;                   /* owner only */
 	unsigned frames;                 /* of run.c, begun and not ended, on whatever stack; owner only */
 	int cancel_state;                /* the thread's, outside of them; owner only */
+	unsigned refused;                /* entries of use.c: as many leave and were not inside; owner only */
 	const struct tether *destroying; /* whose it is, until it has ended its tag itself; owner only */
 	struct tether *parent;           /* whom that followed, and who may end after it; owner only */
-	unsigned refused;                /* entries of use.c: as many leave and were not inside; owner only */
 };
 
 /* Each is written by its owner's thread alone, by a relaxed load and store, and read by anyone. Those
@@ -171,7 +171,7 @@ struct tetheri_slot {
 	uint32_t next_free;
 };
 
-/* A thread's own part; with tether_self_ well under the 128 bytes of TLS that we allow ourselves. */
+/* A thread's own part; with all others under the 128 bytes of TLS that we allow ourselves (tests/build/symbols.py). */
 struct tetheri_thread {
 	struct tetheri_slot *slot;     /* of the current owner; NULL before the thread's own is made and after it has ended */
 	struct tetheri_slot *own;      /* of the thread's own owner, likewise */

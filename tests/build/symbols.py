@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-# symbols.py - headers, version script and shared library name the same symbols; the library stays loaded.
+# symbols.py - headers, version script and shared library name the same symbols; the library stays loaded, and a thread's own part is small.
 # SPDX-License-Identifier: MIT
 import pathlib
 import re
@@ -45,4 +45,6 @@ same(declared(), mapped(), "the headers declare what the version script exports"
 same(exported(), mapped(), "the shared library exports what the version script names")
 flags = tap.must("readelf -d", library)
 tap.ok("NODELETE" in flags, "the shared library is never unloaded", flags)
+tls = re.search(r"^\s*TLS\s+\S+\s+\S+\s+\S+\s+\S+\s+(\S+)", tap.must("readelf -lW", library), re.MULTILINE)
+tap.ok(tls and int(tls[1], 16) <= 128, f"a thread's storage takes {tls and int(tls[1], 16)} bytes, at most 128")
 tap.done()
