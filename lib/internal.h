@@ -177,11 +177,12 @@ struct tetheri_thread {
 	struct tetheri_slot *own;      /* of the thread's own owner, likewise */
 	struct tetheri_runner *active; /* what runs a destructor or message of the current owner at this moment, else NULL */
 	struct tetheri_runner runner;  /* while there is no slot */
-	bool ended;
-	bool batching; /* drops are collected, see batch.c; so it has an owner of its own */
+	bool batching;                 /* drops are collected, see batch.c; so it has an owner of its own */
 	bool reporting;
+	bool in_side;              /* it holds a lock of side.c, or waits for one */
+	unsigned char ended : 1;   /* its owner; no handler changes this byte */
 	unsigned char leaving : 1; /* the thread's exit has begun, and its owner was made before */
-	unsigned char exit_rounds : 7;
+	unsigned char exit_rounds : 6;
 	unsigned halfway;                /* logical owners that it left in the middle of a callback */
 	uintptr_t stack_low, stack_high; /* of the stack that it runs on, see stack.c; 0: not known */
 };

@@ -68,7 +68,6 @@ struct place {
 static _Atomic(void *) locks; /* struct lock[LOCKS] */
 static _Atomic(void *) tables[TABLES];
 static _Atomic uint64_t lost;
-static __thread bool is_inside; /* this thread holds a lock, or waits for one */
 
 static tag_key key_of(const struct tether *tag)
 {
@@ -165,8 +164,8 @@ static bool enter(struct hold *hold, uint64_t hash, bool may_map)
 	if (tetheri_unlikely(!all))
 		return false;
 	hold->lock = &all[hash >> (64 - LOCK_BITS)];
-	hold->was_inside = is_inside;
-	is_inside = true;
+	hold->was_inside = tetheri_thread.in_side;
+	tetheri_thread.in_side = true;
 	atomic_signal_fence(memory_order_seq_cst); /* a handler from here on waits for nothing */
 	if (tetheri_likely(lock_try(hold->lock)))
 		return true;
@@ -181,7 +180,7 @@ static void leave(const struct hold *hold)
 	/* Release: what was done, before the next holder's acquire. */
 	atomic_store_explicit(&hold->lock->is_held, false, memory_order_release);
 	atomic_signal_fence(memory_order_seq_cst); /* a handler up to here waits for nothing */
-	is_inside = hold->was_inside;
+	tetheri_thread.in_side = hold->was_inside;
 }
 
 /* ---- Places, all under their lock ------------------------------------------------------------- */
