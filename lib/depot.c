@@ -27,6 +27,7 @@
 #define TIME_MAX ((UINT64_C(1) << PLACE_SHIFT) - 1)
 #define WHY_SHIFT 61
 
+#define RECENT 64 /* stacks that need not be looked for in the set */
 #define TRIES 100
 #define NAPS 100
 
@@ -160,10 +161,26 @@ static __attribute__((noinline)) tetheri_origin_t add(struct tetheri_stack *stac
 	return origin_alone(stack->pc[0], TETHERI_STACK_NO_ROOM);
 }
 
+/* A program binds at few places: where each stack was found last, so that the set is asked only now and then. */
+static const struct tetheri_object *find(const struct tetheri_object *like)
+{
+	static _Atomic(const struct tetheri_object *) recent[RECENT];
+	_Atomic(const struct tetheri_object *) *last = &recent[like->hash % RECENT];
+	/* Acquire: pairs with the release, here, of another thread, which has seen it whole. */
+	const struct tetheri_object *object = atomic_load_explicit(last, memory_order_acquire);
+
+	if (tetheri_likely(object && tetheri_object_is_like(object, like)))
+		return object;
+	object = tetheri_set_find(TETHERI_SET_STACKS, like);
+	if (object)
+		atomic_store_explicit(last, object, memory_order_release);
+	return object;
+}
+
 static tetheri_origin_t keep(struct tetheri_stack *stack, bool was_walked)
 {
 	struct tetheri_object like = object_of(stack);
-	const struct tetheri_object *object = tetheri_set_find(TETHERI_SET_STACKS, &like);
+	const struct tetheri_object *object = find(&like);
 
 	return tetheri_likely(object) ? origin_in_depot(object) : add(stack, was_walked);
 }

@@ -176,12 +176,26 @@ static __attribute__((noinline)) void report_check(const struct tether *tag, con
 		tetheri_tsan_misuse(tag, event.type, event.address);
 }
 
-bool tether_check_failed_(const struct tether *tag, const char *file, int line, const char *function)
+static __attribute__((noinline)) bool check_any(const struct tether *tag, const char *file, int line, const char *function,
+                                                const void *caller)
 {
 	if (tether_is_mine_slow_(tag))
 		return true;
-	report_check(tag, file, line, function, TETHERI_CALLER);
+	report_check(tag, file, line, function, caller);
 	return false;
+}
+
+/* What most checks come here for: that which a destructor begins with. */
+static inline bool is_being_destroyed(const struct tether *tag)
+{
+	const struct tetheri_runner *active = tetheri_thread.active;
+
+	return tetheri_likely(active && active->destroying == tag) && tag;
+}
+
+bool tether_check_failed_(const struct tether *tag, const char *file, int line, const char *function)
+{
+	return is_being_destroyed(tag) || check_any(tag, file, line, function, TETHERI_CALLER);
 }
 
 /* While its destructor runs an object passes the checks of the thread that runs it, though `owner_`
@@ -189,11 +203,8 @@ bool tether_check_failed_(const struct tether *tag, const char *file, int line, 
  * those that it follows, though they may have been dropped before it. */
 static bool is_in_destruction(const struct tether *tag)
 {
-	const struct tetheri_runner *runner = tetheri_runner();
-	const struct tether *parent = runner->parent;
+	const struct tether *parent = tetheri_runner()->parent;
 
-	if (tag == NULL || runner->destroying == tag)
-		return tag != NULL;
 	while (parent && parent != tag)
 		parent = tetheri_state_follows(tetheri_word_state(__atomic_load_n(&parent->state_, __ATOMIC_ACQUIRE)))
 		             ? tetheri_group_parent(parent)
@@ -214,6 +225,8 @@ static bool root_is_mine(const struct tether *root)
 
 bool tether_is_mine_slow_(const struct tether *tag)
 {
+	if (is_being_destroyed(tag))
+		return true;
 	/* Acquire: pairs with the release of tether_share() and of tether_bind_to(). */
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
 	enum tetheri_state state = tetheri_word_state(word);
