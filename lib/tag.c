@@ -176,26 +176,12 @@ static __attribute__((noinline)) void report_check(const struct tether *tag, con
 		tetheri_tsan_misuse(tag, event.type, event.address);
 }
 
-static __attribute__((noinline)) bool check_any(const struct tether *tag, const char *file, int line, const char *function,
-                                                const void *caller)
-{
-	if (tether_is_mine_slow_(tag))
-		return true;
-	report_check(tag, file, line, function, caller);
-	return false;
-}
-
 /* What most checks come here for: that which a destructor begins with. */
 static inline bool is_being_destroyed(const struct tether *tag)
 {
 	const struct tetheri_runner *active = tetheri_thread.active;
 
-	return tetheri_likely(active && active->destroying == tag) && tag;
-}
-
-bool tether_check_failed_(const struct tether *tag, const char *file, int line, const char *function)
-{
-	return is_being_destroyed(tag) || check_any(tag, file, line, function, TETHERI_CALLER);
+	return tetheri_likely(active && active->destroying == tag);
 }
 
 /* While its destructor runs an object passes the checks of the thread that runs it, though `owner_`
@@ -223,10 +209,8 @@ static bool root_is_mine(const struct tether *root)
 	       (state == TETHERI_DROPPED && owner == (tether_self_ | TETHERI_DROPPED_BIT));
 }
 
-bool tether_is_mine_slow_(const struct tether *tag)
+static __attribute__((noinline)) bool is_mine_otherwise(const struct tether *tag)
 {
-	if (is_being_destroyed(tag))
-		return true;
 	/* Acquire: pairs with the release of tether_share() and of tether_bind_to(). */
 	uint64_t word = __atomic_load_n(&tag->state_, __ATOMIC_ACQUIRE);
 	enum tetheri_state state = tetheri_word_state(word);
@@ -236,6 +220,19 @@ bool tether_is_mine_slow_(const struct tether *tag)
 	if (state == TETHERI_FOLLOWS && tetheri_group_follows(tag, word))
 		return root_is_mine(tetheri_group_root(tag));
 	return is_in_destruction(tag);
+}
+
+bool tether_is_mine_slow_(const struct tether *tag)
+{
+	return is_being_destroyed(tag) || is_mine_otherwise(tag);
+}
+
+bool tether_check_failed_(const struct tether *tag, const char *file, int line, const char *function)
+{
+	if (is_being_destroyed(tag) || is_mine_otherwise(tag))
+		return true;
+	report_check(tag, file, line, function, TETHERI_CALLER);
+	return false;
 }
 
 /* Where and when, as the options say. `frame`: of a function that the program called, or that of one of ours
