@@ -7,6 +7,15 @@ namespace
 
 constexpr int count = 3;
 
+/* Drop all of them into the thread's batch, and end that. */
+template <size_t n>
+void end_with(Conn (&conn)[n])
+{
+	for (Conn &one : conn)
+		MUST(tether_drop(&one.tag) == TETHER_BATCHED);
+	tether_batch_end();
+}
+
 /* Thread 1 has a batch, thread 2 sends one by one, to one owner who takes meanwhile. */
 struct Order : Scenario<3> {
 	tether_owner_t home;
@@ -72,9 +81,7 @@ struct Sleep : Scenario<2> {
 	void run(unsigned me)
 	{
 		if (me == 1) {
-			for (Conn &one : conn)
-				MUST(tether_drop(&one.tag) == TETHER_BATCHED);
-			tether_batch_end();
+			end_with(conn);
 			return;
 		}
 		while (handled < count) {
@@ -116,9 +123,7 @@ struct Exit : Scenario<3> {
 			tether_owner_exit();
 			break;
 		case 1:
-			for (Conn &one : conn)
-				MUST(tether_drop(&one.tag) == TETHER_BATCHED);
-			tether_batch_end();
+			end_with(conn);
 			break;
 		default:
 			(void)tether_drop(&other.tag);
@@ -183,9 +188,7 @@ struct Handed : Scenario<3> {
 			sent = tether_hand_off(&conn[1].tag, owner[2], &journey.transfer);
 			break;
 		case 1:
-			for (Conn &one : conn)
-				MUST(tether_drop(&one.tag) == TETHER_BATCHED);
-			tether_batch_end();
+			end_with(conn);
 			break;
 		default:
 			tether_drain(0);

@@ -124,16 +124,27 @@ struct Taken : Files<3> {
 	}
 };
 
-/* Its owner leaves it, one takes it from nobody, and one from its owner. */
-struct Left : Files<3> {
-	int left, taken, given;
+/* Its owner leaves it, and one takes it from nobody. */
+struct Leaves : Files<3> {
+	int left, taken;
 
-	void run(unsigned me)
+	void leave_or_take(unsigned me)
 	{
 		if (me == 0)
 			left = tether_fd_exchange(first.fd, owner[0], 0);
-		else if (me == 1)
+		else
 			taken = tether_fd_exchange(first.fd, 0, owner[1]);
+	}
+};
+
+/* And one takes it from its owner. */
+struct Left : Leaves {
+	int given;
+
+	void run(unsigned me)
+	{
+		if (me < 2)
+			leave_or_take(me);
 		else
 			given = tether_fd_exchange(first.fd, owner[0], owner[2]);
 	}
@@ -146,16 +157,14 @@ struct Left : Files<3> {
 	}
 };
 
-/* Its owner leaves it, one takes it, and one closes it, whosever it is. */
-struct LeftAndClosed : Files<3> {
-	int left, taken, closed;
+/* And one closes it, whosever it is. */
+struct LeftAndClosed : Leaves {
+	int closed;
 
 	void run(unsigned me)
 	{
-		if (me == 0)
-			left = tether_fd_exchange(first.fd, owner[0], 0);
-		else if (me == 1)
-			taken = tether_fd_exchange(first.fd, 0, owner[1]);
+		if (me < 2)
+			leave_or_take(me);
 		else
 			closed = first.close();
 	}
